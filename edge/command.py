@@ -1,0 +1,56 @@
+"""What the commands of this package share: the options about the model, and how they end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Callable
+
+import cv2
+
+from edge.engines import ENGINES
+from edge.errors import EdgeError
+
+
+def positive_int(text: str) -> int:
+    """Return a command line value as a whole number of at least 1 (for `type=` of argparse)."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} was given; at least 1 is expected")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """Return a command line value as a number above 0 (for `type=` of argparse)."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} was given; a number above 0 is expected")
+    return value
+
+
+def add_model_options(parser: argparse.ArgumentParser, precision_help: str) -> None:
+    """Add --bundle, --precision, --engine and --threads."""
+    names = ", ".join(entry.name for entry in ENGINES)
+    parser.add_argument("--bundle", required=True, metavar="FOLDER", help="the bundle, as export wrote it")
+    parser.add_argument("--precision", default="auto", help=precision_help)
+    parser.add_argument("--engine", default="auto", help=f"auto or one of: {names}")
+    parser.add_argument("--threads", type=positive_int, help="threads of one inference (default: the engine's choice)")
+
+
+def run_command(command: Callable[[], int]) -> int:
+    """Return a command's exit code; a user's mistake becomes one message and 1."""
+    # OpenCV and FFmpeg write about damaged files on their own; our messages say which file and what to do.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # OpenCV 4, 5
+    set_log_level(0)
+    try:
+        return command()
+    except EdgeError as error:
+        report(error)
+        return 1
+
+
+def report(error: EdgeError) -> None:
+    """Write an error to stderr as users see it."""
+    print(f"error: {error}", file=sys.stderr)

@@ -1,0 +1,219 @@
+"""Reading recordings from files.
+
+| what      | files                    | content                                                          |
+|-----------|--------------------------|------------------------------------------------------------------|
+| rgb       | any video OpenCV reads   | .avi, .mp4, .mkv, ...                                            |
+| depth     | `.npy`                   | (T, H, W) uint16 millimetres, background 0                       |
+|           | UTD-MHAD `*_depth.mat`   | `d_depth` (H, W, T)                                              |
+| skeletons | `.npy`                   | (T, 20, 3) or (T, 25, 3) metres                                  |
+|           | `.txt`, `.csv`           | numbers parted by blanks or commas; a frame is one line of 60    |
+|           |                          | or 75 (x y z of each joint), or twenty lines of 3                |
+|           | UTD-MHAD `*_skeleton.mat`| `d_skel` (20, 3, T)                                              |
+
+The joints are in the order of `edge.joints`. Only UTD-MHAD's own files and videos know their rate. The
+`.mat` files need scipy, which nothing else here does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, List, Optional, Sequence, Union
+
+import cv2
+import numpy as np
+
+from edge.errors import EdgeError
+from edge.sampling import Entries
+
+UTD_MHAD_RATE_HZ = 30.0  # of its depth frames and its skeletons
+
+# What OpenCV decodes files with. Left to itself it goes on to readers of numbered images, which take a file
+# for the first of many, and to an AVI reader of its own that writes stray bytes to stderr.
+_BACKENDS = (cv2.CAP_FFMPEG, cv2.CAP_GSTREAMER)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One modality from a file.
+
+    Attributes:
+      values: the frames or skeletons; those of a video are decoded when they are asked for.
+      rate_hz: entries per second; None where the file does not say.
+    """
+
+    values: Entries
+    rate_hz: Optional[float]
+
+
+class VideoFile(Sequence[np.ndarray]):
+    """The frames of a video file, (H, W, 3) uint8 RGB, decoded when asked for: any length in little memory.
+
+    Cheap in increasing order; a step back decodes again from the start, since seeking is not exact in
+    all containers. The length is that of the frames that can be decoded, which for a damaged file is
+    less than what its header promises.
+
+    Raises:
+      EdgeError: if the file holds no frame that can be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open()
+        self.rate_hz = _rate_hz(self._capture)
+        self._length = 0
+        while self._capture.grab():
+            self._length += 1
+        if self._length == 0:
+            raise EdgeError(f"{path} has no frame that can be decoded; it is empty or damaged")
+        self._open()
+
+    def _open(self) -> None:
+        self._next = 0
+        self._frame: Optional[np.ndarray] = None
+        for backend in _BACKENDS:
+            self._capture = cv2.VideoCapture(str(self._path), backend)
+            if self._capture.isOpened():
+                break
+        else:
+            raise EdgeError(f"{self._path} is no video that OpenCV can read; it is damaged or of another kind")
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < self._length:
+            raise IndexError(index)
+        if index < self._next - 1:
+            self._open()
+        while self._next <= index:
+            if not self._capture.grab():
+                raise EdgeError(f"{self._path}: frame {self._next} could be decoded at first, now it cannot")
+            self._next += 1
+            self._frame = None
+        if self._frame is None:
+            decoded, frame = self._capture.retrieve()
+            if not decoded:
+                raise EdgeError(f"{self._path}: frame {index} cannot be decoded; the file is damaged")
+            self._frame = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        return self._frame
+
+
+def _rate_hz(capture: cv2.VideoCapture) -> Optional[float]:
+    rate_hz = capture.get(cv2.CAP_PROP_FPS)
+    return rate_hz if math.isfinite(rate_hz) and rate_hz > 0 else None
+
+
+def read_video(path: Union[str, Path]) -> Recording:
+    """Return the frames of a video, (H, W, 3) uint8 RGB, and its rate.
+
+    Raises:
+      EdgeError: if there is no such file, or no frame of it can be decoded.
+    """
+    path = _existing(path)
+    video = VideoFile(path)
+    return Recording(video, video.rate_hz)
+
+
+def read_depth(path: Union[str, Path]) -> Recording:
+    """Return depth frames, (T, H, W) uint16 millimetres with background 0.
+
+    Raises:
+      EdgeError: if there is no such file, it is damaged, or holds something else.
+    """
+    path = _existing(path)
+    if path.suffix.lower() == ".mat":
+        values, rate_hz = _read_mat(path, "d_depth"), UTD_MHAD_RATE_HZ
+        values = values.transpose(2, 0, 1) if values.ndim == 3 else values
+    elif path.suffix.lower() == ".npy":
+        values, rate_hz = _read_npy(path), None
+    else:
+        raise EdgeError(f"{path} was given; depth is expected as .npy (T, H, W) uint16 or UTD-MHAD's *_depth.mat")
+    if values.ndim != 3 or values.dtype != np.uint16 or 0 in values.shape:
+        raise EdgeError(f"{path} holds {values.shape} {values.dtype}; depth of (T, H, W) uint16 is expected")
+    return Recording(values, rate_hz)
+
+
+def read_frames(path: Union[str, Path], modality: str) -> Recording:
+    """Return what a bundle of a video modality ("rgb" or "depth") reads from a file."""
+    return read_depth(path) if modality == "depth" else read_video(path)
+
+
+def read_skeleton(path: Union[str, Path]) -> Recording:
+    """Return skeletons, (T, 20, 3) or (T, 25, 3) float32 in metres.
+
+    Raises:
+      EdgeError: if there is no such file, it is damaged, or holds something else.
+    """
+    path = _existing(path)
+    suffix, rate_hz = path.suffix.lower(), None
+    if suffix == ".mat":
+        values, rate_hz = _read_mat(path, "d_skel"), UTD_MHAD_RATE_HZ
+        values = values.transpose(2, 0, 1) if values.ndim == 3 else values
+    elif suffix == ".npy":
+        values = _read_npy(path)
+    elif suffix in (".txt", ".csv"):
+        values = _read_rows(path)
+    else:
+        raise EdgeError(f"{path} was given; a skeleton is expected as .npy, .txt, .csv or UTD-MHAD's *_skeleton.mat")
+    if values.ndim != 3 or values.shape[1:] not in ((20, 3), (25, 3)) or len(values) == 0:
+        raise EdgeError(f"{path} holds {values.shape}; skeletons of (T, 20, 3) or (T, 25, 3) are expected")
+    if values.dtype.kind not in "fiu":
+        raise EdgeError(f"{path} holds {values.dtype}; numbers are expected")
+    return Recording(np.asarray(values, np.float32), rate_hz)
+
+
+def _existing(path: Union[str, Path]) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise EdgeError(f"{path}: there is no such file")
+    if path.stat().st_size == 0:
+        raise EdgeError(f"{path} is empty (0 bytes)")
+    return path
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise EdgeError(f"{path} cannot be read as .npy: {error}") from error
+
+
+def _read_mat(path: Path, variable: str) -> np.ndarray:
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise EdgeError(
+            f"{path}: reading .mat files needs the package scipy, which is not installed\n"
+            f"  Install it: pip install scipy"
+        ) from None
+    try:
+        values = loadmat(path, variable_names=[variable]).get(variable)
+    except Exception as error:  # a damaged file ends in whatever its parser trips over
+        raise EdgeError(f"{path} cannot be read as .mat: {error}") from error
+    if values is None:
+        raise EdgeError(f"{path} has no variable {variable!r}; another kind of file was given, or it is damaged")
+    return values
+
+
+def _read_rows(path: Path) -> np.ndarray:
+    """Return (T, J, 3) from lines of 60 or 75 numbers, or from twenty lines of 3 a frame."""
+    rows: List[List[float]] = []
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            row = [float(word) for word in line.replace(",", " ").split()]
+            if row and (len(row) not in (3, 60, 75) or (rows and len(row) != len(rows[0]))):
+                raise EdgeError(
+                    f"{path}, line {number} has {len(row)} numbers; 60 (20 joints), 75 (25 joints) or 3 (one "
+                    f"joint of 20), the same in every line, are expected"
+                )
+            if row:
+                rows.append(row)
+    except ValueError as error:
+        raise EdgeError(f"{path} cannot be read as lines of numbers: {error}") from error
+    values = np.array(rows, np.float32)
+    joints = 25 if rows and len(rows[0]) == 75 else 20
+    if not rows or values.size % (3 * joints):
+        raise EdgeError(f"{path} has {len(rows)} lines of numbers; whole frames of 20 lines are expected")
+    return values.reshape(-1, joints, 3)

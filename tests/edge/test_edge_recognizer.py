@@ -1,0 +1,195 @@
+"""Predictions: equal to the model run by hand, and clear about what was given."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from edge import ActionRecognizer, EdgeError
+from edge.preprocess import prepare_clip
+from edge.recognizer import softmax
+from edge.sampling import regular_track
+
+
+def logits_by_hand(folder, precision, tracks):
+    """Run a bundle's model with nothing of edge but the preprocessing."""
+    import onnxruntime
+
+    from edge.preprocess import spec_from_dict
+
+    described = json.loads((folder / "bundle.json").read_text())["inputs"]
+    specs = {entry["modality"]: spec_from_dict(entry["modality"], entry["preprocess"]) for entry in described}
+    clip = prepare_clip(tracks, specs)
+    inputs = {}
+    for entry in described:
+        array = clip[entry["modality"]]
+        inputs[entry["name"]] = (np.moveaxis(array, -1, 0) if entry["layout"] == "NCDHW" else array)[None]
+    session = onnxruntime.InferenceSession(str(folder / f"model.{precision}.onnx"), providers=["CPUExecutionProvider"])
+    return session.run(None, inputs)[0][0]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_prediction_is_the_softmax_of_the_model(make_bundle, depth_frames, skeletons, precision):
+    folder = make_bundle("depth", "skeleton", temperature=1.7)
+    tracks = {"depth": regular_track(depth_frames, 30.0), "skeleton": regular_track(skeletons, 90.0)}
+    expected = softmax(logits_by_hand(folder, precision, tracks) / 1.7)
+    recognizer = ActionRecognizer.from_bundle(folder, precision=precision)
+    prediction = recognizer.predict(depth_frames, skeletons, frame_rate_hz=30.0, skeleton_rate_hz=90.0)
+    best = np.argsort(-expected)[:5]
+    assert [score.action for score in prediction.top5] == [recognizer.bundle.labels[i] for i in best]
+    np.testing.assert_allclose([score.confidence for score in prediction.top5], expected[best], rtol=1e-6)
+    assert (prediction.action, prediction.confidence) == (prediction.top5[0].action, prediction.top5[0].confidence)
+    assert prediction.missing == ()
+    assert prediction.latency_ms >= prediction.preprocess_ms + prediction.inference_ms > 0
+
+
+def test_the_precisions_of_the_fixture_differ(make_bundle, skeletons):
+    """Otherwise the test above could not tell which one was run."""
+    folder = make_bundle("skeleton")
+    fp32, int8 = (ActionRecognizer.from_bundle(folder, precision=p).predict(None, skeletons) for p in ("fp32", "int8"))
+    assert abs(fp32.confidence - int8.confidence) > 1e-3
+
+
+def test_the_video_goes_in_with_channels_first_and_nothing_turned(make_bundle, depth_frames):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("depth"))
+    clip = prepare_clip({"depth": regular_track(depth_frames, 30.0)}, recognizer.bundle.specs)["depth"]
+    video = recognizer.prepare(depth_frames)[0]["video"]
+    assert video.shape == (1, 1, 4, 16, 16) and video.dtype == np.float32
+    np.testing.assert_array_equal(video[0, 0], clip[..., 0])
+    assert np.abs(clip - clip.swapaxes(1, 2)).max() > 0.1  # or turning it could not be seen
+
+
+@pytest.mark.parametrize("logits", [[0.0, 1.0, -2.0], [1000.0, 999.0, -1000.0]])
+def test_softmax_sums_to_one_and_keeps_the_order(logits):
+    probabilities = softmax(np.array(logits))
+    assert np.isfinite(probabilities).all()
+    np.testing.assert_allclose(probabilities.sum(), 1)
+    assert list(np.argsort(probabilities)) == list(np.argsort(logits))
+
+
+def test_without_rates_both_modalities_cover_the_same_time(make_bundle, depth_frames, skeletons):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("depth", "skeleton"))
+    free, _ = recognizer.prepare(depth_frames, skeletons)
+    one_rate, _ = recognizer.prepare(depth_frames, skeletons, frame_rate_hz=15.0)
+    aligned, _ = recognizer.prepare(depth_frames, skeletons, 10.0, 30.0)  # 1 second each
+    for name in free:
+        np.testing.assert_allclose(one_rate[name], free[name], atol=1e-5)
+        np.testing.assert_allclose(aligned[name], free[name], atol=1e-5)
+
+
+def test_with_rates_only_the_time_that_both_cover_is_read(make_bundle, depth_frames, skeletons):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("depth", "skeleton"))
+    whole, _ = recognizer.prepare(depth_frames, skeletons[:11], 30.0, 30.0)  # 10 frames, a third of a second
+    beyond = np.concatenate([skeletons[:11], 100 + skeletons[11:]])
+    cut, _ = recognizer.prepare(depth_frames, beyond, 30.0, 30.0)
+    for name in cut:
+        np.testing.assert_allclose(cut[name], whole[name], atol=1e-5)
+
+
+def test_one_frame_beside_many_skeletons_is_shown_all_the_time(make_bundle, depth_frames, skeletons):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("depth", "skeleton"))
+    inputs, _ = recognizer.prepare(depth_frames[:1], skeletons)
+    whole, _ = recognizer.prepare(None, skeletons)
+    np.testing.assert_allclose(inputs["skeleton"], whole["skeleton"], atol=1e-5)
+    assert inputs["video"].any()
+
+
+def test_lists_and_arrays_of_frames_are_the_same(make_bundle, depth_frames):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("depth"))
+    array, listed = recognizer.predict(depth_frames), recognizer.predict(list(depth_frames))
+    assert array.top5 == listed.top5
+
+
+def test_a_missing_modality_is_fed_zeros_and_named(make_bundle, depth_frames, skeletons):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("depth", "skeleton"))
+    inputs, missing = recognizer.prepare(depth_frames)
+    assert missing == ("skeleton",) and not inputs["skeleton"].any() and inputs["video"].any()
+    assert recognizer.predict(None, skeletons).missing == ("depth",)
+
+
+def test_colour_frames_are_read_as_the_model_wants_them(make_bundle):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("rgb"))
+    red = [np.full((24, 32, 3), (255, 0, 0), np.uint8)] * 5
+    inputs, _ = recognizer.prepare(red)
+    assert inputs["video"].shape == (1, 3, 4, 16, 16) and inputs["video"].dtype == np.float32
+    assert inputs["video"][0, 0].min() > 0 > inputs["video"][0, 1].max()
+
+
+def test_a_bundle_of_skeletons_needs_no_frames(make_bundle, skeletons):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("skeleton"))
+    assert recognizer.predict(skeleton=skeletons).missing == ()
+
+
+BAD_FRAMES = {
+    "empty": ([], "0 frames were given"),
+    "float": (np.zeros((3, 24, 32), np.float32), "float32"),
+    "colour": (np.zeros((3, 24, 32, 3), np.uint8), "uint8"),
+    "one frame": (np.zeros((24, 32), np.uint16), r"\(32,\)"),
+    "no pixels": (np.zeros((3, 0, 32), np.uint16), r"\(0, 32\)"),
+    "sizes": ([np.zeros((24, 32), np.uint16), np.zeros((24, 30), np.uint16)], "frame 1"),
+    "names": (["a.png"], "frame 0 is str"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FRAMES)
+def test_frames_that_do_not_fit_are_refused(make_bundle, kind):
+    frames, message = BAD_FRAMES[kind]
+    recognizer = ActionRecognizer.from_bundle(make_bundle("depth"))
+    with pytest.raises(EdgeError, match=message):
+        recognizer.predict(frames)
+
+
+def test_grey_frames_are_refused_by_a_colour_model(make_bundle):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("rgb"))
+    with pytest.raises(EdgeError, match="RGB"):
+        recognizer.predict([np.zeros((24, 32), np.uint8)])
+
+
+BAD_SKELETONS = {
+    "joints": (np.zeros((5, 21, 3)), r"\(5, 21, 3\)"),
+    "flat": (np.zeros((5, 60)), r"\(5, 60\)"),
+    "empty": (np.zeros((0, 20, 3)), r"\(0, 20, 3\)"),
+    "nan": (np.full((5, 20, 3), np.nan), "not finite, first in frame 0"),
+    "text": ([["a"]], "not an array of numbers"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_SKELETONS)
+def test_skeletons_that_do_not_fit_are_refused(make_bundle, kind):
+    skeleton, message = BAD_SKELETONS[kind]
+    recognizer = ActionRecognizer.from_bundle(make_bundle("skeleton"))
+    with pytest.raises(EdgeError, match=message):
+        recognizer.predict(skeleton=skeleton)
+
+
+def test_what_the_bundle_does_not_read_is_refused(make_bundle, depth_frames, skeletons):
+    with pytest.raises(EdgeError, match="this bundle reads depth"):
+        ActionRecognizer.from_bundle(make_bundle("depth")).predict(depth_frames, skeletons)
+    with pytest.raises(EdgeError, match="this bundle reads skeleton"):
+        ActionRecognizer.from_bundle(make_bundle("skeleton")).predict(depth_frames, skeletons)
+
+
+def test_nothing_at_all_is_refused(make_bundle):
+    with pytest.raises(EdgeError, match="nothing was given; this bundle reads depth and skeleton"):
+        ActionRecognizer.from_bundle(make_bundle("depth", "skeleton")).predict()
+
+
+@pytest.mark.parametrize("rate_hz", [0.0, -30.0, float("nan"), float("inf")])
+def test_an_impossible_rate_is_refused(make_bundle, depth_frames, rate_hz):
+    with pytest.raises(EdgeError, match="Hz was given"):
+        ActionRecognizer.from_bundle(make_bundle("depth")).predict(depth_frames, frame_rate_hz=rate_hz)
+
+
+def test_a_model_that_gives_nan_is_no_prediction(make_bundle, skeletons):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("skeleton"))
+
+    class Broken:
+        name = "broken"
+
+        def run(self, inputs):
+            return np.full((1, 6), np.nan, np.float32)
+
+    with pytest.raises(EdgeError, match="finite numbers are expected"):
+        ActionRecognizer(recognizer.bundle, Broken(), "fp32").predict(skeleton=skeletons)
