@@ -1,0 +1,182 @@
+"""Writing a bundle: the whole folder or nothing. `edge.bundle` reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.bundle import BUNDLE_FILE, FORMAT_VERSION, read_bundle, sha256_of
+from edge.errors import EdgeError
+from edge.preprocess import spec_to_dict
+from export.accuracy import Accuracy
+from export.errors import ExportError
+from export.inputs import ModelInput
+from export.trace import OUTPUT_NAME
+from hartx.config import FREE_FIELDS, flatten
+from hartx.run import Run
+
+CALIBRATION_FILE = "calibration.json"
+MODEL_CARD_FILE = "model_card.md"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `bundle.json` says besides the files' sizes and hashes.
+
+    Attributes:
+      model: the experiment's name.
+      created: ISO 8601 time.
+      run: which run it was made from, see `identify`.
+      inputs: what the model reads.
+      labels: names of the classes.
+      window_s: seconds that one prediction sees.
+      accuracy: precision to what was measured.
+      versions: package to version.
+    """
+
+    model: str
+    created: str
+    run: dict[str, Any]
+    inputs: tuple[ModelInput, ...]
+    labels: tuple[str, ...]
+    window_s: float
+    accuracy: dict[str, Accuracy]
+    versions: dict[str, str]
+
+
+def model_file(precision: str) -> str:
+    """Return the file name of a precision's model."""
+    return f"model.{precision}.onnx"
+
+
+def identify(run: Run) -> dict[str, Any]:
+    """Return what tells one run from another: a hash of what its config computes, and its step."""
+    fields = {k: v for k, v in sorted(flatten(run.config).items()) if k not in FREE_FIELDS}
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    return {"config_sha256": digest, "step": run.step}
+
+
+def check_target(bundle: Path, run: Run) -> None:
+    """Check that a bundle may be written at a path: nothing is there, or a bundle of the same run.
+
+    Raises:
+      ExportError: if something else is there, which is not touched.
+    """
+    if bundle.name in ("", ".."):
+        raise ExportError(f"--bundle={bundle} was given; a folder of its own is expected, bundles/a for example")
+    if not bundle.exists() or (bundle.is_dir() and not any(bundle.iterdir())):
+        return
+    try:
+        there = json.loads((bundle / BUNDLE_FILE).read_text())
+        digest = there["run"]["config_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ExportError(
+            f"{bundle} is there already and is no bundle; it is left alone\n  Give another --bundle, or remove it"
+        ) from None
+    if digest != identify(run)["config_sha256"]:
+        raise ExportError(
+            f"{bundle} was made from another run ({there.get('model')}, {there.get('created')}); it is left alone\n"
+            "  Give another --bundle, or remove that one"
+        )
+
+
+@contextmanager
+def staged(bundle: Path) -> Iterator[Path]:
+    """Give a folder to write a bundle's files into; it becomes the bundle when all went well.
+
+    Until then the bundle that was there stays as it is. The folder lies beside it under a name of its own
+    (`.NAME.partial`), so that a rename is all that is left to do; what an interrupted export left there is
+    removed by the next one.
+
+    Raises:
+      ExportError: if the disk is full or the folder cannot be written.
+    """
+    partial = bundle.with_name(f".{bundle.name}.partial")
+    replaced = bundle.with_name(f".{bundle.name}.replaced")
+    try:
+        _recover(bundle, replaced)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        _sync(partial)
+        if bundle.exists():
+            bundle.rename(replaced)
+        partial.rename(bundle)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        _recover(bundle, replaced)
+        kept = "the one that was there is unchanged" if bundle.exists() else "nothing was left behind"
+        raise ExportError(f"the bundle {bundle} cannot be written: {error.strerror or error}; {kept}") from error
+    finally:
+        _recover(bundle, replaced)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _recover(bundle: Path, replaced: Path) -> None:
+    """Put back the old bundle where the exchange with the new one was interrupted half-way."""
+    if replaced.exists() and not bundle.exists():
+        replaced.rename(bundle)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the files are on the disk: some file systems only then say that it is full."""
+    for path in folder.iterdir():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def write_description(folder: Path, description: Description) -> None:
+    """Write `bundle.json` for the files that lie in a folder, and read all of it as the device will.
+
+    Raises:
+      ExportError: if the device would refuse it.
+    """
+    files = {
+        path.name: {"sha256": sha256_of(path), "size_bytes": path.stat().st_size} for path in sorted(folder.iterdir())
+    }
+    frames = next((i.spec.num_frames for i in description.inputs if i.is_video), description.inputs[0].spec.num_frames)
+    values = {
+        "format_version": FORMAT_VERSION,
+        "model": description.model,
+        "created": description.created,
+        "run": description.run,
+        "inputs": [_describe_input(entry) for entry in description.inputs],
+        "output": {"name": OUTPUT_NAME, "shape": ["batch", len(description.labels)], "dtype": "float32"},
+        "window": {"frames": frames, "stride": max(1, frames // 2), "duration_s": description.window_s},
+        "temperature": 1.0,
+        "labels": list(description.labels),
+        "precisions": {
+            precision: {
+                "file": model_file(precision),
+                "size_bytes": files[model_file(precision)]["size_bytes"],
+                **asdict(accuracy),
+            }
+            for precision, accuracy in description.accuracy.items()
+        },
+        "files": files,
+        "versions": description.versions,
+    }
+    (folder / BUNDLE_FILE).write_text(json.dumps(values, indent=1) + "\n")
+    try:
+        read_bundle(folder)
+    except EdgeError as error:
+        raise ExportError(f"the device would refuse this bundle: {error}") from error
+
+
+def _describe_input(entry: ModelInput) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "modality": entry.modality,
+        "shape": ["batch", *entry.shape],
+        "layout": entry.layout,
+        "dtype": "float32",
+        "preprocess": spec_to_dict(entry.spec),
+    }

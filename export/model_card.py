@@ -1,0 +1,105 @@
+"""The bundle's `model_card.md`: what the model is, how it was tested, what it cannot do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from export.accuracy import Accuracy
+from export.bundle import Description, model_file
+from export.calibration import Calibration
+
+_READS = {
+    "rgb": "colour video, RGB, any size",
+    "depth": "depth video in millimetres, background 0",
+    "skeleton": "skeletons of 20 or 25 joints in metres",
+}
+
+_LIMITS = """\
+## Limits
+
+- It always answers with one of its {classes} actions, also when none of them is shown.
+- It was trained on one person in front of a still camera, indoors, performing one action a recording. Other
+  cameras, distances, several people or an action that goes on and on were not tested.
+- The accuracy above says nothing about people who differ from those of the recordings in age, build or way
+  of moving.
+- A stream that is missing is given as zeros; how accuracy suffers from that was not measured here.
+"""
+
+
+def write(
+    description: Description,
+    sizes: dict[str, int],
+    report: dict[str, Any] | None,
+    protocol: str,
+    calibration: Calibration | None,
+) -> str:
+    """Return the text of a model card.
+
+    Args:
+      description: what the bundle says of itself.
+      sizes: precision to size of its file in bytes.
+      report: the run's evaluation report, None if it was never evaluated.
+      protocol: the run's protocol.
+      calibration: of the int8 model, None if there is none.
+    """
+    parts = [
+        f"# {description.model}",
+        f"Recognises {len(description.labels)} human actions from "
+        f"{' and '.join(_READS[entry.modality] for entry in description.inputs)}. One prediction sees "
+        f"{description.window_s:.2f} s. Exported {description.created}.",
+        _inputs(description),
+        _data(report, protocol),
+        _accuracy(description.accuracy, sizes, calibration),
+        _LIMITS.format(classes=len(description.labels)).rstrip(),
+        "## Actions\n\n" + ", ".join(description.labels),
+        "## Made with\n\n" + ", ".join(f"{name} {version}" for name, version in description.versions.items()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _inputs(description: Description) -> str:
+    rows = [
+        f"| `{entry.name}` | {entry.modality} | N x {' x '.join(map(str, entry.shape))} | {entry.layout} |"
+        for entry in description.inputs
+    ]
+    head = "## Inputs\n\n| name | modality | shape (float32) | layout |\n|---|---|---|---|\n"
+    return (
+        head + "\n".join(rows) + f"\n\nOutput: `logits`, N x {len(description.labels)}. Preprocessing is in "
+        "`bundle.json`; `edge.preprocess` does it."
+    )
+
+
+def _data(report: dict[str, Any] | None, protocol: str) -> str:
+    if report is None:
+        return f"## Data\n\nProtocol: {protocol}. The run was not evaluated."
+    text = f"## Data\n\n{report['dataset']}, protocol {protocol}: {report['train_clips']} recordings trained. "
+    if not report["clips"]:
+        return text + "There were no recordings on the test side, so its accuracy is not known."
+    low, high = report["interval95"]
+    subjects = ", ".join(map(str, report["test_subjects"]))
+    return text + (
+        f"Tested by the training program on {report['clips']} recordings (subjects {subjects}): top-1 "
+        f"{report['top1']:.1%}, 95 % interval {low:.1%} to {high:.1%}; top-5 {report['top5']:.1%}; "
+        f"macro F1 {report['f1_macro']:.1%}."
+    )
+
+
+def _accuracy(accuracy: dict[str, Accuracy], sizes: dict[str, int], calibration: Calibration | None) -> str:
+    rows = [
+        f"| {name} | `{model_file(name)}` | {sizes[name] / 1e6:.2f} MB | {percent(entry)} | {entry.clips} |"
+        for name, entry in accuracy.items()
+    ]
+    text = "## Precisions\n\nMeasured with these very files, one centre clip a recording of the test side.\n\n"
+    text += "| precision | file | size | top-1 | clips |\n|---|---|---|---|---|\n" + "\n".join(rows)
+    if calibration is None:
+        return text
+    return text + (
+        f"\n\nint8: the 3D convolutions behind the stem, weights and activations, symmetric; scales from the largest "
+        f"magnitude over {len(calibration.clips)} training clips (`calibration.json`). The stem, the recurrent "
+        "layers and the head are in float."
+    )
+
+
+def percent(accuracy: Accuracy) -> str:
+    """Return an accuracy for people; a dash if nothing was tested."""
+    return "-" if accuracy.top1 is None else f"{accuracy.top1:.1%}"

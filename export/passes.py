@@ -1,0 +1,254 @@
+"""Rewrites of an exported graph. Each is one idea, changes the model in place and leaves its outputs equal.
+
+jax2onnx gives a graph that is right but written for JAX's layout and for any batch size; these passes make
+of it what an engine on the device wants: channels first, nothing computed from shapes, every pattern in the
+form that engines recognise. `PASSES` is their order.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+from onnx_ir.passes import common
+
+# Values per element, so that they may swap places with a transpose.
+_ELEMENTWISE = ("Relu", "Sigmoid", "Tanh", "Clip", "Identity")
+
+
+def constant(value: ir.Value | None) -> np.ndarray | None:
+    """Return a constant's numbers; None for a value that is computed or absent."""
+    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def maker(value: ir.Value | None) -> ir.Node | None:
+    """Return the node that computes a value; None for an input, a constant or nothing."""
+    return None if value is None else value.producer()
+
+
+def only_reader(value: ir.Value) -> ir.Node | None:
+    """Return the one node that reads a value; None if there are several, or it is an output."""
+    readers = [use.node for use in value.uses()]
+    return readers[0] if len(readers) == 1 and not value.is_graph_output() else None
+
+
+def infer_shapes(model: ir.Model) -> None:
+    """Write the shape of every value into the model; dynamic dimensions keep their names."""
+    common.ShapeInferencePass(strict_mode=True, data_prop=True)(model)
+
+
+def _dims(value: ir.Value | None) -> tuple[int | str, ...] | None:
+    """Return a value's shape with names for dynamic dimensions; None if any dimension is not known."""
+    if value is None or value.shape is None:
+        return None
+    dims = [d if isinstance(d, int) else d.value for d in value.shape]
+    known = tuple(d for d in dims if d is not None)
+    return known if len(known) == len(dims) else None
+
+
+def _replace(node: ir.Node, value: ir.Value) -> None:
+    """Let everybody who reads a node's output read `value`, which takes over the name if it is the model's.
+
+    A node between an input or constant of the model and its output stays: it gives the output its name.
+    """
+    (output,) = node.outputs
+    if output.is_graph_output():
+        if value.producer() is None or value.is_graph_output():
+            return
+        output.name, value.name = None, output.name
+    output.replace_all_uses_with(value, replace_graph_outputs=True)
+
+
+def _matches(model: ir.Model, op_type: str) -> Iterator[ir.Node]:
+    return (node for node in list(model.graph) if node.op_type == op_type)
+
+
+def clear_annotations(model: ir.Model) -> None:
+    """Remove shapes, comments and metadata of inner values and nodes: jax2onnx leaves some that are wrong."""
+    common.ClearMetadataAndDocStringPass()(model)
+    for node in model.graph:
+        for output in node.outputs:
+            if not output.is_graph_output():
+                output.shape = output.type = None
+
+
+def optimise_with_onnxruntime(model: ir.Model) -> None:
+    """Fold constants and BatchNormalization, cancel transposes, by ONNX Runtime's basic optimisations."""
+    with tempfile.TemporaryDirectory() as folder:
+        optimised = Path(folder, "optimised.onnx")
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(optimised)
+        onnxruntime.InferenceSession(
+            ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        replacement = ir.from_proto(onnx.load(optimised))
+    model.graph = replacement.graph
+
+
+def remove_zero_state(model: ir.Model) -> None:
+    """Remove what an LSTM's first step computes from its zero state, and the shape arithmetic that makes it.
+
+    Zeros are followed from `Expand(0, ...)` through products, where everything they meet is finite, to
+    the sums they do not change.
+    """
+    infer_shapes(model)
+    zeros: set[ir.Value] = set()
+
+    def is_zero(value: ir.Value | None) -> bool:
+        number = constant(value)
+        return value in zeros or (number is not None and not number.any())
+
+    for node in list(model.graph):
+        inputs = node.inputs
+        if (
+            (node.op_type == "Expand" and is_zero(inputs[0]))
+            or (node.op_type in ("Mul", "MatMul") and any(value in zeros for value in inputs))
+            or (node.op_type == "Gemm" and inputs[0] in zeros and all(map(is_zero, inputs[2:])))
+        ):
+            zeros.add(node.outputs[0])
+        elif node.op_type == "Add" and any(value in zeros for value in inputs):
+            other = inputs[1] if inputs[0] in zeros else inputs[0]
+            if other is not None and _dims(other) is not None and _dims(other) == _dims(node.outputs[0]):
+                _replace(node, other)
+
+
+def write_products_as_matmul(model: ir.Model) -> None:
+    """Write products of (N, T, I) with a matrix as MatMul, not as Einsum or as Reshape, Gemm, Reshape.
+
+    The reshapes take their target from the batch size at run time, which costs fixed-shape engines dearly.
+    """
+    for node in _matches(model, "Einsum"):
+        if node.attributes["equation"].as_string().replace(" ", "") == "abc,cd->abd":
+            product = ir.node("MatMul", node.inputs, name=f"{node.name}_matmul")
+            model.graph.insert_before(node, product)
+            _replace(node, product.outputs[0])
+    infer_shapes(model)
+    for node in _matches(model, "Gemm"):
+        _gemm_between_reshapes_to_matmul(model, node)
+
+
+def _gemm_between_reshapes_to_matmul(model: ir.Model, gemm: ir.Node) -> None:
+    before, after = maker(gemm.inputs[0]), only_reader(gemm.outputs[0])
+    if before is None or after is None or before.op_type != "Reshape" or after.op_type != "Reshape":
+        return
+    source, result, weight = before.inputs[0], after.outputs[0], constant(gemm.inputs[1])
+    shape_in, shape_out = _dims(source), _dims(result)
+    plain = all(gemm.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta"))
+    if gemm.attributes.get_int("transA", 0) or not plain or weight is None or not shape_in or not shape_out:
+        return
+    if shape_in[:-1] != shape_out[:-1]:
+        return
+    matrix = weight.T if gemm.attributes.get_int("transB", 0) else weight
+    kernel = ir.Value(name=f"{gemm.name}_kernel", const_value=ir.tensor(np.ascontiguousarray(matrix)))
+    model.graph.register_initializer(kernel)
+    nodes = [ir.node("MatMul", [source, kernel], name=f"{gemm.name}_matmul")]
+    if len(gemm.inputs) == 3:
+        nodes.append(ir.node("Add", [nodes[0].outputs[0], gemm.inputs[2]], name=f"{gemm.name}_bias"))
+    model.graph.insert_before(after, nodes)
+    _replace(after, nodes[-1].outputs[0])
+
+
+def pad_inside_max_pool(model: ir.Model) -> None:
+    """Let MaxPool do the zero padding in front of it.
+
+    Equal because the padded values come from a ReLU: MaxPool ignores its own padding, and each window has
+    at least one value that is 0 or more.
+    """
+    for pool in _matches(model, "MaxPool"):
+        pad = maker(pool.inputs[0])
+        if pad is None or pad.op_type != "Pad" or only_reader(pad.outputs[0]) is not pool:
+            continue
+        source, pads = maker(pad.inputs[0]), constant(pad.inputs[1])
+        fill = constant(pad.inputs[2]) if len(pad.inputs) > 2 and pad.inputs[2] is not None else np.zeros(())
+        window = pool.attributes["kernel_shape"].as_ints()
+        own = pool.attributes["pads"].as_ints() if "pads" in pool.attributes else ()
+        if source is None or source.op_type != "Relu" or pads is None or fill is None or fill.any() or any(own):
+            continue
+        axes = len(pads) // 2
+        spatial = [int(p) for p in (*pads[2:axes], *pads[axes + 2 :])]
+        in_window = all(0 <= p < k for p, k in zip(spatial, (*window, *window), strict=True))
+        if pads[:2].any() or pads[axes : axes + 2].any() or not in_window:
+            continue
+        pool.attributes.pop("auto_pad", None)
+        pool.attributes["pads"] = ir.AttrInt64s("pads", spatial)
+        pool.replace_input_with(0, pad.inputs[0])
+
+
+def absorb_transpose_into_sum(model: ir.Model) -> None:
+    """Remove a transpose whose only purpose is a sum, mean or maximum over axes, by renaming those axes.
+
+    Elementwise functions may lie between. What is left after the reduction must be in the same order.
+    """
+    for transpose in _matches(model, "Transpose"):
+        order = transpose.attributes["perm"].as_ints()
+        node = only_reader(transpose.outputs[0])
+        while node is not None and node.op_type in _ELEMENTWISE:
+            node = only_reader(node.outputs[0])
+        axes = None if node is None else _reduced_axes(node)
+        if node is None or axes is None:
+            continue
+        renamed = sorted(order[axis] for axis in axes)
+        kept = [order[axis] for axis in range(len(order)) if axis not in axes]
+        if kept == sorted(kept):
+            _set_reduced_axes(model, node, renamed)
+            ir.convenience.replace_all_uses_with(transpose.outputs[0], cast(ir.Value, transpose.inputs[0]))
+
+
+def _reduced_axes(node: ir.Node) -> list[int] | None:
+    """Return the axes that a node reduces and drops, None if it is no such node (or they are not known)."""
+    if node.op_type not in ("ReduceSum", "ReduceMean", "ReduceMax") or node.attributes.get_int("keepdims", 1) == 1:
+        return None
+    if "axes" in node.attributes:
+        axes = list(node.attributes["axes"].as_ints())
+    else:
+        numbers = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+        if numbers is None:
+            return None
+        axes = [int(axis) for axis in numbers]
+    return axes if axes and min(axes) >= 0 else None
+
+
+def _set_reduced_axes(model: ir.Model, node: ir.Node, axes: list[int]) -> None:
+    if "axes" in node.attributes:
+        node.attributes["axes"] = ir.AttrInt64s("axes", axes)
+        return
+    value = ir.Value(name=f"{node.name}_axes", const_value=ir.tensor(np.asarray(axes, np.int64)))
+    model.graph.register_initializer(value)
+    node.replace_input_with(1, value)
+
+
+def remove_unused(model: ir.Model) -> None:
+    """Remove nodes and constants that no output depends on."""
+    common.RemoveUnusedNodesPass()(model)
+
+
+def pin_versions(model: ir.Model) -> None:
+    """Declare the operators' version alone, and the file version that ONNX Runtime 1.16 and TensorRT 8.5 read.
+
+    ONNX Runtime writes every domain it knows, and the newest file version it knows.
+    """
+    common.RemoveUnusedOpsetsPass()(model)
+    model.ir_version = 8
+
+
+Pass = Callable[[ir.Model], None]
+
+PASSES: tuple[Pass, ...] = (
+    clear_annotations,
+    optimise_with_onnxruntime,
+    remove_zero_state,
+    write_products_as_matmul,
+    pad_inside_max_pool,
+    absorb_transpose_into_sum,
+    remove_unused,
+    clear_annotations,
+    pin_versions,
+)

@@ -1,0 +1,129 @@
+"""INT8: QuantizeLinear and DequantizeLinear around the convolutions of the video path.
+
+Placement follows what TensorRT fuses ("Working with Quantized Types", explicit quantization): Q/DQ in front
+of each quantised convolution, on its data and its weights; nothing between a convolution and its ReLU; on
+the skip input of a residual add, so that the add fuses into the convolution of the main branch; biases in
+float. Symmetric throughout, weights per output channel. In float stay the stem, which reads the video
+itself, the recurrent layers and the head: there is little to gain and most to lose.
+
+ONNX Runtime's `quantize_static` can be told none of the second and third, so the nodes are placed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from export.calibration import INT8_MAX
+from export.passes import constant
+from export.residual import Residual, is_stem, kernel_size, residuals, video_convs
+
+NOTHING_TO_QUANTIZE = (
+    "the model has no 3D convolution besides a stem, so there is nothing that int8 makes smaller or faster "
+    "(recurrent layers and the head stay in float)"
+)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where Q/DQ pairs go.
+
+    Attributes:
+      convs: the convolutions to quantise.
+      residuals: the adds whose skip input is quantised.
+      activations: names of the tensors that get a pair, in the graph's order.
+    """
+
+    convs: tuple[ir.Node, ...]
+    residuals: tuple[Residual, ...]
+    activations: tuple[str, ...]
+
+
+def plan(model: ir.Model) -> Placement:
+    """Return where a float graph is to be quantised; empty if there is nothing."""
+    convs = tuple(conv for conv in video_convs(model) if not is_stem(conv) and has_int8_kernel(conv))
+    adds = tuple(residual for residual in residuals(model) if residual.main in convs)
+    wanted = {conv.inputs[0] for conv in convs} | {residual.skip for residual in adds}
+    ordered = [value for node in model.graph for value in node.outputs if value in wanted]
+    return Placement(convs, adds, tuple(str(value.name) for value in ordered))
+
+
+def has_int8_kernel(conv: ir.Node) -> bool:
+    """Return whether TensorRT runs a convolution in int8.
+
+    Grouped ones it does only with output channels in multiples of 8 and windows of at least 3.
+    """
+    groups = conv.attributes.get_int("group", 1)
+    weight = constant(conv.inputs[1])
+    if weight is None:
+        return False
+    return groups == 1 or (weight.shape[0] % 8 == 0 and min(kernel_size(conv)) >= 3)
+
+
+def weight_scales(weight: np.ndarray) -> np.ndarray:
+    """Return the int8 step of each output channel (axis 0); 1 for a channel of zeros."""
+    largest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
+    return np.where(largest > 0, largest / INT8_MAX, 1.0).astype(np.float32)
+
+
+def quantize(model: ir.Model, placement: Placement, scale_of: Callable[[str], np.float32]) -> None:
+    """Put the Q/DQ pairs of a placement into its graph.
+
+    Args:
+      model: the float graph; changed in place. Weights become int8, so the file shrinks.
+      placement: from `plan` of this very graph.
+      scale_of: tensor to the size of its int8 step, `Calibration.scale`.
+    """
+    values = {value.name: value for node in model.graph for value in node.outputs}
+    pairs = {name: _quantize_activation(model, values[name], scale_of(name)) for name in placement.activations}
+    weights: dict[str, ir.Value] = {}
+    for conv in placement.convs:
+        data, weight = conv.inputs[0], conv.inputs[1]
+        assert data is not None and weight is not None
+        conv.replace_input_with(0, pairs[str(data.name)])
+        if str(weight.name) not in weights:
+            weights[str(weight.name)] = _quantize_weight(model, conv, weight)
+        conv.replace_input_with(1, weights[str(weight.name)])
+    for residual in placement.residuals:
+        residual.add.replace_input_with(residual.skip_index, pairs[str(residual.skip.name)])
+    common.RemoveUnusedNodesPass()(model)
+
+
+def _constant(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
+    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+    model.graph.register_initializer(value)
+    return value
+
+
+def _quantize_activation(model: ir.Model, value: ir.Value, scale: np.float32) -> ir.Value:
+    """Return what a value is after int8, by a new pair of nodes right behind its producer."""
+    scale_value = _constant(model, f"{value.name}_scale", np.asarray(scale, np.float32))
+    # Without a zero point QuantizeLinear would mean uint8.
+    zero = _constant(model, f"{value.name}_zero", np.zeros((), np.int8))
+    quantized = ir.node("QuantizeLinear", [value, scale_value, zero], name=f"{value.name}_quantize")
+    quantized.outputs[0].name = f"{value.name}_int8"
+    restored = ir.node("DequantizeLinear", [quantized.outputs[0], scale_value, zero], name=f"{value.name}_dequantize")
+    restored.outputs[0].name = f"{value.name}_restored"
+    producer = value.producer()
+    assert producer is not None
+    model.graph.insert_after(producer, [quantized, restored])
+    return restored.outputs[0]
+
+
+def _quantize_weight(model: ir.Model, conv: ir.Node, weight: ir.Value) -> ir.Value:
+    """Return a weight that is stored in int8 and restored per output channel, in front of its convolution."""
+    array = constant(weight)
+    assert array is not None
+    scales = weight_scales(array)
+    steps = np.rint(array / scales.reshape(-1, *(1,) * (array.ndim - 1)))
+    stored = _constant(model, f"{weight.name}_int8", np.clip(steps, -INT8_MAX, INT8_MAX).astype(np.int8))
+    scale_value = _constant(model, f"{weight.name}_scale", scales)
+    zero = _constant(model, f"{weight.name}_zero", np.zeros(len(scales), np.int8))
+    restored = ir.node("DequantizeLinear", [stored, scale_value, zero], {"axis": 0}, name=f"{weight.name}_dequantize")
+    restored.outputs[0].name = f"{weight.name}_restored"
+    model.graph.insert_before(conv, restored)
+    return restored.outputs[0]

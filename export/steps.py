@@ -1,0 +1,65 @@
+"""What a person sees while an export runs: each step with its time, what it wrote and what was checked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from export.accuracy import Accuracy
+from export.bundle import model_file
+from export.model_card import percent
+
+T = TypeVar("T")
+
+
+class Note:
+    """What a step has to say when it is done."""
+
+    text = ""
+
+
+class Steps:
+    """Prints to a console; spins while a step is under way."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console()
+        self._status: Status | None = None
+        self._name = ""
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Note]:
+        """Show a step while it runs, and its time and note afterwards."""
+        note, started = Note(), time.perf_counter()
+        self._name = name
+        with self.console.status(name) as self._status:
+            yield note
+        seconds = time.perf_counter() - started
+        self.say(f"{seconds:6.1f} s  {name}: {note.text}")
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def each(self, items: Iterable[T], count: int) -> Iterator[T]:
+        """Yield items, counted in the display of the step that is under way."""
+        for number, item in enumerate(items, start=1):
+            if self._status is not None:
+                self._status.update(f"{self._name}: clip {number} of {count}")
+            yield item
+
+    def table(self, title: str, accuracy: dict[str, Accuracy], sizes: dict[str, int]) -> None:
+        """Print the precisions of a bundle."""
+        table = Table(title=title)
+        for column in ("precision", "file", "size", "top-1", "measured on"):
+            table.add_column(column, justify="right" if column in ("size", "top-1") else "left")
+        for precision, entry in accuracy.items():
+            tested = f"{entry.clips} clips of the {entry.split} side" if entry.clips else "nothing: no test side"
+            size = f"{sizes[precision] / 1e6:.2f} MB"
+            table.add_row(precision, model_file(precision), size, percent(entry), tested)
+        self.console.print(table)

@@ -1,0 +1,116 @@
+"""Tiny trained-looking runs with made-up recordings, and their exported graphs, each made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import onnx
+import pytest
+from flax import nnx
+
+from configs.base import get_config
+from export import onnx_graph
+from export.clips import Entry
+from export.inputs import ModelInput, model_inputs
+from export.trace import reference, trace
+from hartx.data import Clip, input_specs
+from hartx.models import create_model
+from hartx.run import Run
+
+LABELS = ("wave", "clap", "throw", "push", "knock")
+
+
+@dataclass(frozen=True)
+class MadeUpClips:
+    """Recordings of 2 training subjects and 1 test subject, 2 of each action by each, as `export.clips.Clips`."""
+
+    specs: dict[str, Any]
+    has_test_side: bool = True
+
+    def entries(self, side: str) -> list[Entry]:
+        subjects = (1, 3) if side == "train" else (2,) if self.has_test_side else ()
+        return [
+            Entry(f"a{label + 1}_s{subject}_t{trial}", subject, label)
+            for trial in (1, 2)
+            for subject in subjects
+            for label in range(len(LABELS))
+        ]
+
+    def load(self, side: str, names: Sequence[str] | None = None) -> Iterator[Clip]:
+        for entry in self.entries(side):
+            if names is None or entry.name in names:
+                yield Clip(entry.name, entry.subject, entry.label, self._inputs(entry))
+
+    def window_s(self) -> float:
+        return 2.25
+
+    def _inputs(self, entry: Entry) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng([entry.label, entry.subject, int(entry.name[-1])])
+        return {m: rng.normal(size=spec.shape).astype(np.float32) for m, spec in self.specs.items()}
+
+
+def make_run(streams: tuple[str, ...], workdir: Path, seed: int = 0) -> Run:
+    """Return a run whose model has random parameters, statistics and biases, as training would leave them."""
+    config = get_config()
+    config.name, config.streams, config.seed = "tiny", streams, seed
+    config.clip.num_frames, config.clip.crop, config.clip.resize, config.clip.skeleton_frames = 4, 16, 16, 4
+    config.model.video.depth, config.model.video.width = 10, 4
+    config.model.skeleton.features, config.model.skeleton.layers, config.model.fusion.hidden = 8, 1, 12
+    specs = input_specs(config)
+    shapes = {stream: spec.shape for stream, spec in specs.items()}
+    model = nnx.eval_shape(lambda: create_model(config.model, streams, shapes, len(LABELS), rngs=nnx.Rngs(0)))
+    nnx.update(model, _random_state(nnx.state(model), np.random.default_rng(seed)))
+    model.eval()
+    return Run(config, model, specs, LABELS, None, workdir, step=7)
+
+
+def _random_state(state: nnx.State, rng: np.random.Generator) -> nnx.State:
+    """Return parameters that keep the size of activations, and vectors (biases, statistics) around 0.5."""
+
+    def fill(value: jax.ShapeDtypeStruct) -> jax.Array:
+        if len(value.shape) == 1:
+            return jnp.asarray(rng.uniform(0.2, 0.8, value.shape), jnp.float32)
+        spread = np.sqrt(2 / np.prod(value.shape[:-1]))
+        return jnp.asarray(spread * rng.normal(size=value.shape), jnp.float32)
+
+    return jax.tree.map(fill, state)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A run, its recordings, its model as JAX computes it, and its graph before and after the passes."""
+
+    run: Run
+    clips: MadeUpClips
+    inputs: tuple[ModelInput, ...]
+    reference: Callable[[Mapping[str, np.ndarray]], np.ndarray]
+    traced: onnx.ModelProto
+    graph: onnx.ModelProto
+
+
+def _export(streams: tuple[str, ...], workdir: Path) -> Exported:
+    run = make_run(streams, workdir)
+    inputs = model_inputs(run.specs)
+    traced = trace(run.model, inputs)
+    with pytest.MonkeyPatch.context() as patch:  # tracing is slow; the passes get what was just traced
+        patch.setattr(onnx_graph, "trace", lambda *_: traced)
+        graph = onnx_graph.build(run.model, inputs, run.labels, {"made": "up"})
+    return Exported(run, MadeUpClips(run.specs), inputs, reference(run.model, inputs), traced, graph)
+
+
+@pytest.fixture(scope="session")
+def fusion(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A depth + skeleton network."""
+    return _export(("depth", "skeleton"), tmp_path_factory.mktemp("fusion"))
+
+
+@pytest.fixture(scope="session")
+def skeleton_only(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A skeleton network."""
+    return _export(("skeleton",), tmp_path_factory.mktemp("skeleton"))

@@ -1,0 +1,369 @@
+"""The whole export: what a bundle holds, what is refused, and that nothing is ever half-written."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from rich.console import Console
+
+import export.__main__ as command
+import export.clips
+import export.exporter
+import hartx.run
+from edge import ActionRecognizer
+from edge.bundle import read_bundle
+from edge.preprocess import prepare_clip
+from edge.sampling import regular_track
+from export import onnx_graph, parity
+from export.bundle import staged
+from export.clips import RunClips
+from export.errors import ExportError
+from export.inputs import model_inputs, to_feeds
+from export.steps import Steps
+from hartx.data import Recordings
+from hartx.data.source import RecordingSource
+from hartx.errors import HartxError
+from hartx.protocol import RecordingId, sides
+
+
+@pytest.fixture
+def traced_once(fusion, skeleton_only, monkeypatch):
+    """Let exports use what was traced and compiled already: it takes seconds."""
+    by_inputs = {len(e.inputs): e for e in (fusion, skeleton_only)}
+    monkeypatch.setattr(onnx_graph, "trace", lambda _, inputs: by_inputs[len(inputs)].traced)
+    monkeypatch.setattr(export.exporter, "reference", lambda _, inputs: by_inputs[len(inputs)].reference)
+
+
+def run_export(exported, bundle: Path, *, run=None, clips=None, precisions=None, calibration_clips=10) -> str:
+    """Export and return what was printed."""
+    console = Console(file=io.StringIO(), width=120)
+    run, clips = run or exported.run, clips or exported.clips
+    export.exporter.export(run, clips, bundle, precisions, calibration_clips, Steps(console))
+    return console.file.getvalue()
+
+
+def contents(bundle: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(bundle.iterdir())}
+
+
+# --- what a bundle holds ----------------------------------------------------------------------------
+
+
+def test_bundle_is_complete_and_the_device_accepts_it(fusion, tmp_path, traced_once):
+    printed = run_export(fusion, tmp_path / "a")
+    assert set(contents(tmp_path / "a")) == {
+        "bundle.json",
+        "calibration.json",
+        "model.fp32.onnx",
+        "model.int8.onnx",
+        "model_card.md",
+    }
+    bundle = read_bundle(tmp_path / "a")
+    assert bundle.labels == fusion.run.labels
+    assert bundle.window.duration_s == 2.25
+    assert {p.name: (p.clips, p.split) for p in bundle.precisions.values()} == {
+        "fp32": (10, "test"),
+        "int8": (10, "test"),
+    }
+    assert bundle.precisions["int8"].size_bytes < 0.6 * bundle.precisions["fp32"].size_bytes
+    for shown in ("logits differ by at most", "placement rules hold", "model.int8.onnx", "10 clips of the test side"):
+        assert shown in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_accuracy_is_that_of_the_test_recordings(fusion, tmp_path, traced_once):
+    run_export(fusion, tmp_path / "a")
+    clips = list(fusion.clips.load("test"))
+    logits = fusion.reference(to_feeds(fusion.inputs, [clip.inputs for clip in clips]))
+    expected = np.mean(logits.argmax(axis=1) == [clip.label for clip in clips])
+    assert read_bundle(tmp_path / "a").precisions["fp32"].top1 == pytest.approx(expected)
+
+
+def test_without_a_test_side_accuracy_is_unknown(fusion, tmp_path, traced_once):
+    clips = dataclasses.replace(fusion.clips, has_test_side=False)
+    printed = run_export(fusion, tmp_path / "a", clips=clips)
+    assert "no recordings on the test side" in printed
+    found = read_bundle(tmp_path / "a").precisions["fp32"]
+    assert (found.top1, found.clips) == (None, 0)
+
+
+def test_device_predicts_what_jax_predicts(fusion, tmp_path, traced_once):
+    run_export(fusion, tmp_path / "a")
+    recognizer = ActionRecognizer.from_bundle(tmp_path / "a", engine="onnxruntime", precision="fp32")
+    rng = np.random.default_rng(0)
+    depth = rng.integers(1500, 3000, (9, 24, 32)).astype(np.uint16)
+    depth[:, :, :8] = 0
+    skeleton = rng.normal(size=(12, 20, 3)).astype(np.float32)
+    tracks = {"depth": regular_track(depth, 9), "skeleton": regular_track(skeleton, 12)}
+    clip = prepare_clip(tracks, fusion.run.specs, span=(0.0, 1.0))
+    logits = fusion.reference(to_feeds(fusion.inputs, [clip]))
+    inputs, _ = recognizer.prepare(depth, skeleton)
+    np.testing.assert_allclose(recognizer.engine.run(inputs), logits, atol=1e-4)
+    assert recognizer.predict(depth, skeleton).action == fusion.run.labels[logits.argmax()]
+
+
+def test_calibration_file_names_training_recordings_and_its_model(fusion, tmp_path, traced_once):
+    run_export(fusion, tmp_path / "a", calibration_clips=7)
+    calibration = json.loads((tmp_path / "a" / "calibration.json").read_text())
+    described = json.loads((tmp_path / "a" / "bundle.json").read_text())
+    assert calibration["model_sha256"] == described["files"]["model.fp32.onnx"]["sha256"]
+    assert len(calibration["clips"]) == 7 == sum(calibration["clips_per_class"].values())
+    assert set(calibration["clips"]) <= {entry.name for entry in fusion.clips.entries("train")}
+    scales = {
+        entry.name: float(onnx.numpy_helper.to_array(entry))
+        for entry in onnx.load(tmp_path / "a" / "model.int8.onnx").graph.initializer
+        if entry.name.endswith("_scale") and not entry.dims
+    }
+    assert scales == {f"{name}_scale": entry["scale"] for name, entry in calibration["tensors"].items()}
+
+
+def test_model_card_tells_protocol_accuracy_and_limits(fusion, tmp_path, traced_once):
+    report = {
+        "dataset": "utd_mhad", "train_clips": 323, "clips": 108, "test_subjects": [7], "interval95": [0.9, 0.97],
+        "top1": 0.944, "top5": 1.0, "f1_macro": 0.943,
+    }  # fmt: skip
+    run_export(fusion, tmp_path / "a", run=dataclasses.replace(fusion.run, report=report))
+    card = (tmp_path / "a" / "model_card.md").read_text()
+    for part in ("94.4%, 95 % interval 90.0% to 97.0%", "108 recordings (subjects 7)", "cross_subject", "## Limits",
+                 "N x 1 x 4 x 16 x 16", "onnxruntime", *fusion.run.labels):  # fmt: skip
+        assert part in card
+
+
+# --- what is refused --------------------------------------------------------------------------------
+
+
+def test_graph_that_disagrees_with_the_model_is_refused(fusion):
+    damaged = onnx.ModelProto()
+    damaged.CopyFrom(fusion.graph)
+    kernel = next(i for i in damaged.graph.initializer if len(i.dims) == 5)
+    array = onnx.numpy_helper.to_array(kernel).copy()
+    array.flat[0] += 0.05
+    kernel.CopyFrom(onnx.numpy_helper.from_array(array, kernel.name))
+    clips = [clip.inputs for clip in fusion.clips.load("train", ["a1_s1_t1", "a2_s1_t1"])]
+    compute = fusion.reference
+    assert parity.check(fusion.graph, compute, fusion.inputs, clips).max_difference <= 1e-4
+    with pytest.raises(ExportError, match="does not agree"):
+        parity.check(damaged, compute, fusion.inputs, clips)
+
+
+def test_no_bundle_without_parity(fusion, tmp_path, traced_once, monkeypatch):
+    monkeypatch.setattr(export.exporter, "reference", lambda *_: lambda feeds: np.zeros((len(feeds["video"]), 5)))
+    with pytest.raises(ExportError, match="does not agree"):
+        run_export(fusion, tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+def test_skeleton_network_gets_fp32_only_and_says_so(skeleton_only, tmp_path, traced_once):
+    printed = run_export(skeleton_only, tmp_path / "a")
+    assert "int8: left out" in printed
+    assert list(read_bundle(tmp_path / "a").precisions) == ["fp32"]
+    with pytest.raises(ExportError, match=r"nothing that int8 makes smaller(.|\n)*--precisions=fp32"):
+        run_export(skeleton_only, tmp_path / "b", precisions=("fp32", "int8"))
+    assert not (tmp_path / "b").exists()
+
+
+def test_same_run_may_be_exported_again_and_another_may_not(fusion, tmp_path, traced_once):
+    run_export(fusion, tmp_path / "a", precisions=("fp32",))
+    run_export(fusion, tmp_path / "a")
+    assert "int8" in read_bundle(tmp_path / "a").precisions
+    before = contents(tmp_path / "a")
+    config = fusion.run.config.copy_and_resolve_references()
+    config.seed = 99
+    with pytest.raises(ExportError, match="another run"):
+        run_export(fusion, tmp_path / "a", run=dataclasses.replace(fusion.run, config=config))
+    assert contents(tmp_path / "a") == before
+
+
+def test_folder_of_somebody_else_is_left_alone(fusion, tmp_path, traced_once):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "thesis.txt").write_text("two years")
+    with pytest.raises(ExportError, match="is no bundle"):
+        run_export(fusion, tmp_path / "a")
+    assert contents(tmp_path / "a") == {"thesis.txt": b"two years"}
+
+
+def test_bundle_needs_a_folder_of_its_own(fusion, traced_once):
+    with pytest.raises(ExportError, match="a folder of its own"):
+        run_export(fusion, Path("."))
+
+
+def test_two_videos_are_refused(fusion):
+    specs = {"rgb": fusion.run.specs["depth"], "depth": fusion.run.specs["depth"]}
+    with pytest.raises(ExportError, match="at most one video"):
+        model_inputs(specs)
+
+
+# --- whole or not at all ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failing", ["model.fp32.onnx", "calibration.json", "model_card.md"])
+@pytest.mark.parametrize("there_before", [True, False])
+def test_full_disk_leaves_the_old_bundle(fusion, tmp_path, traced_once, monkeypatch, failing, there_before):
+    if there_before:
+        run_export(fusion, tmp_path / "a")
+    before = contents(tmp_path / "a") if there_before else None
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.name == failing:
+            write(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ExportError, match=r"cannot be written: No space left on device"):
+        run_export(fusion, tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == (["a"] if there_before else [])
+    if there_before:
+        assert contents(tmp_path / "a") == before
+
+
+_FILL = """
+import sys
+from pathlib import Path
+from export.bundle import staged
+from export.errors import ExportError
+bundle = Path(sys.argv[1]) / "a"
+bundle.mkdir()
+(bundle / "old").write_text("old")
+try:
+    with staged(bundle) as folder:
+        (folder / "new").write_bytes(b"x" * 1_000_000)
+except ExportError as error:
+    print(error, [p.name for p in bundle.parent.iterdir()], (bundle / "old").read_text())
+"""
+
+
+def test_real_full_disk(tmp_path, repository):
+    script = f'mount -t tmpfs -o size=256k tmpfs "{tmp_path}" && "{sys.executable}" -c \'{_FILL}\' "{tmp_path}"'
+    unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    try:
+        allowed = subprocess.run([*unshare, f'mount -t tmpfs tmpfs "{tmp_path}"'], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        allowed = False
+    if not allowed:
+        pytest.skip("this machine does not let us mount a small file system (unshare --user --mount)")
+    done = subprocess.run([*unshare, script], capture_output=True, text=True, cwd=repository)
+    assert "No space left on device" in done.stdout, done.stderr
+    assert "['a'] old" in done.stdout
+
+
+def test_interrupted_export_leaves_the_old_bundle(tmp_path):
+    bundle = tmp_path / "a"
+    bundle.mkdir()
+    (bundle / "old").write_text("old")
+    with pytest.raises(KeyboardInterrupt), staged(bundle) as folder:
+        (folder / "new").write_text("new")
+        raise KeyboardInterrupt
+    assert contents(bundle) == {"old": b"old"}
+    assert list(tmp_path.iterdir()) == [bundle]
+
+
+def test_exchange_that_fails_half_way_puts_the_old_bundle_back(tmp_path, monkeypatch):
+    bundle = tmp_path / "a"
+    bundle.mkdir()
+    (bundle / "old").write_text("old")
+    rename = Path.rename
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if path.name == ".a.partial":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), staged(bundle) as folder:
+        (folder / "new").write_text("new")
+    assert contents(bundle) == {"old": b"old"}
+    assert list(tmp_path.iterdir()) == [bundle]
+
+
+def test_next_export_cleans_up_after_a_killed_one(tmp_path):
+    for name in (".a.partial", ".a.replaced"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "old").write_text("old")
+    # Killed between the two renames: the old bundle is still there, under its other name.
+    with pytest.raises(KeyboardInterrupt), staged(tmp_path / "a"):
+        raise KeyboardInterrupt
+    assert contents(tmp_path / "a") == {"old": b"old"}
+    with staged(tmp_path / "a") as folder:
+        (folder / "new").write_text("new")
+    assert contents(tmp_path / "a") == {"new": b"new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bundle=b"], "--workdir"),
+        (["--workdir=r", "--bundle=b", "--precisions=fp32,int4"], "'int4' was given"),
+        (["--workdir=r", "--bundle=b", "--precisions=int8"], "fp32 must be among them"),
+        (["--workdir=r", "--bundle=b", "--calibration_clips=0"], "'0' was given"),
+    ],
+)
+def test_mistyped_arguments_exit_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_run_exits_1(tmp_path, capsys):
+    assert command.main([f"--workdir={tmp_path / 'nothing'}", f"--bundle={tmp_path / 'b'}"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "holds no run" in error
+
+
+def test_unfinished_run_exits_1(tmp_path, capsys, monkeypatch):
+    def refuse(workdir: Path) -> None:
+        raise HartxError(f"the run in {workdir} is not finished")
+
+    monkeypatch.setattr(hartx.run, "load_run", refuse)
+    assert command.main([f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}"]) == 1
+    assert capsys.readouterr().err == f"error: the run in {tmp_path} is not finished\n"
+
+
+def test_command_exports(fusion, tmp_path, traced_once, monkeypatch, capsys):
+    monkeypatch.setattr(hartx.run, "load_run", lambda _: fusion.run)
+    monkeypatch.setattr(export.clips, "RunClips", lambda _: fusion.clips)
+    arguments = [f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}", "--precisions=fp32,int8"]
+    assert command.main([*arguments, "--calibration_clips=5"]) == 0
+    assert "int8" in read_bundle(tmp_path / "b").precisions
+    assert "parity with JAX" in capsys.readouterr().out
+
+
+def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, monkeypatch):
+    ids = tuple(RecordingId(f"a{a}_s{s}_t1", s) for s in (1, 2, 3) for a in (1, 2))
+    records = [
+        {
+            "name": r.name.encode(), "subject": r.subject, "action": int(r.name[1]) - 1,
+            "skeleton": {"joints": np.random.default_rng(i).normal(size=(8, 20, 3)), "time_s": np.arange(8) / 30},
+        }
+        for i, r in enumerate(ids)
+    ]  # fmt: skip
+    recordings = Recordings(
+        source=RecordingSource(records, ("skeleton",), 1.0),
+        labels=skeleton_only.run.labels,
+        ids=ids,
+        kept=tuple(range(len(ids))),
+        sides=sides("cross_subject", ids),
+    )
+    monkeypatch.setattr(export.clips, "open_recordings", lambda _: recordings)
+    clips = RunClips(skeleton_only.run.config)
+    assert {(e.subject, e.label) for e in clips.entries("train")} == {(1, 0), (1, 1), (3, 0), (3, 1)}
+    loaded = list(clips.load("train", ["a2_s3_t1", "a1_s2_t1"]))  # the second one is of the test side
+    assert [(c.name, c.label) for c in loaded] == [("a2_s3_t1", 1)]
+    assert [c.name for c in clips.load("test")] == ["a1_s2_t1", "a2_s2_t1"]
+    assert clips.window_s() == pytest.approx(8 / 30)

@@ -1,0 +1,187 @@
+"""Each graph pass: the outputs stay, the structure changes as it says."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from export import passes, structure
+from export.errors import ExportError
+from export.session import Session
+
+
+def parse(text: str) -> onnx.ModelProto:
+    """Return a model from ONNX's textual form of a graph."""
+    return onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]>\n{text}')
+
+
+def operators(model: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def apply(model: onnx.ModelProto, *rewrites: passes.Pass) -> onnx.ModelProto:
+    graph = ir.from_proto(model)
+    for rewrite in rewrites:
+        rewrite(graph)
+    return ir.to_proto(graph)
+
+
+def assert_equal(before: onnx.ModelProto, after: onnx.ModelProto, seed: int, batch: int) -> None:
+    """Run both on random inputs; dynamic dimensions become `batch`."""
+    rng = np.random.default_rng(seed)
+    feeds = {
+        entry.name: rng.normal(size=[d.dim_value or batch for d in entry.type.tensor_type.shape.dim]).astype(np.float32)
+        for entry in before.graph.input
+    }
+    expected, found = Session(before).run(feeds), Session(after).run(feeds)
+    assert [o.name for o in before.graph.output] == [o.name for o in after.graph.output]
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5)
+
+
+# Each graph shows one pattern; `y` also where it must be left alone.
+ZERO_STATE = """agraph (float[batch,4] x, float[batch,2] s) => (float[batch,4] y, float[batch,2] z)
+<float[2,4] u = {1,2,3,4,5,6,7,8}, float zero = {0}, int64[1] two = {2}, int64[1] first = {0}> {
+  shape = Shape(x)
+  batch = Gather(shape, first)
+  target = Concat<axis=0>(batch, two)
+  state = Expand(zero, target)
+  product = Gemm(state, u, zero)
+  unchanged = Add(x, product)
+  y = Relu(unchanged)
+  kept = Mul(s, state)
+  sum = Add(kept, s)
+  z = Tanh(sum)
+}"""
+EINSUM = """agraph (float[batch,3,2] x) => (float[batch,3,2] y) <float[2,2] u = {1,2,3,4}> {
+  y = Einsum<equation="abc,cd->abd">(x, u)
+}"""
+RESHAPED_GEMM = """agraph (float[batch,3,2] x) => (float[batch,3,4] y)
+<float[4,2] u = {1,2,3,4,5,6,7,8}, float[4] b = {1,2,3,4}, int64[2] flat = {-1,2}, int64[1] four = {4},
+ int64[1] zero = {0}, int64[1] two = {2}> {
+  rows = Reshape(x, flat)
+  product = Gemm<transB=1>(rows, u, b)
+  shape = Shape(x)
+  lead = Slice(shape, zero, two)
+  target = Concat<axis=0>(lead, four)
+  y = Reshape(product, target)
+}"""
+PADDED_POOL = """agraph (float[batch,2,4,4,4] x) => (float[batch,2,2,2,2] y)
+<int64[10] pads = {0,0,1,1,1,0,0,1,1,1}, float zero = {0}> {
+  positive = Relu(x)
+  padded = Pad(positive, pads, zero)
+  y = MaxPool<kernel_shape=[3,3,3], strides=[2,2,2], auto_pad="VALID">(padded)
+}"""
+TRANSPOSED_SUM = """agraph (float[batch,3,2,4,5] x) => (float[batch,3] y) <int64[3] axes = {1,2,3}> {
+  last = Transpose<perm=[0,2,3,4,1]>(x)
+  positive = Relu(last)
+  y = ReduceSum<keepdims=0>(positive, axes)
+}"""
+
+PATTERNS = {
+    "zero state": (ZERO_STATE, passes.remove_zero_state, {"Relu": 1, "Tanh": 1}),
+    "einsum": (EINSUM, passes.write_products_as_matmul, {"MatMul": 1}),
+    "reshaped gemm": (RESHAPED_GEMM, passes.write_products_as_matmul, {"MatMul": 1, "Add": 1}),
+    "padded pool": (PADDED_POOL, passes.pad_inside_max_pool, {"Relu": 1, "MaxPool": 1}),
+    "transposed sum": (TRANSPOSED_SUM, passes.absorb_transpose_into_sum, {"Relu": 1, "ReduceSum": 1}),
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@given(seed=st.integers(0, 2**32 - 1), batch=st.integers(1, 4))
+@settings(max_examples=10, deadline=None)
+def test_pass_rewrites_its_pattern_and_keeps_the_outputs(pattern, seed, batch):
+    text, rewrite, left = PATTERNS[pattern]
+    before = parse(text)
+    after = apply(before, rewrite, passes.remove_unused)
+    assert dict(operators(after)) == left
+    assert_equal(before, after, seed, batch)
+
+
+LOOKALIKES = {
+    "state that is not zero": (ZERO_STATE.replace("zero = {0}", "zero = {2}"), passes.remove_zero_state),
+    "einsum of another kind": (EINSUM.replace("cd->abd", "dc->abd"), passes.write_products_as_matmul),
+    "padding below zero": (PADDED_POOL.replace("Relu(x)", "Identity(x)"), passes.pad_inside_max_pool),
+    "padding of ones": (PADDED_POOL.replace("zero = {0}", "zero = {1}"), passes.pad_inside_max_pool),
+    "order lost": (
+        TRANSPOSED_SUM.replace("0,2,3,4,1", "1,2,3,4,0").replace("float[batch,3] y", "float[3,batch] y"),
+        passes.absorb_transpose_into_sum,
+    ),
+}
+
+
+@pytest.mark.parametrize("lookalike", LOOKALIKES)
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=5, deadline=None)
+def test_pass_leaves_lookalikes_alone(lookalike, seed):
+    text, rewrite = LOOKALIKES[lookalike]
+    before = parse(text)
+    after = apply(before, rewrite, passes.remove_unused)
+    assert operators(after) == operators(before)
+    assert_equal(before, after, seed, batch=2)
+
+
+@settings(max_examples=3, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), batch=st.sampled_from([1, 3]))
+def test_every_pass_keeps_the_outputs_of_a_network(fusion, seed, batch):
+    before = apply(fusion.traced, passes.clear_annotations)
+    for rewrite in passes.PASSES[1:]:
+        after = apply(before, rewrite)
+        assert_equal(before, after, seed, batch)
+        before = after
+
+
+def test_onnxruntime_folds_batch_norm(fusion):
+    before = apply(fusion.traced, passes.clear_annotations)
+    after = apply(before, passes.optimise_with_onnxruntime)
+    assert operators(before)["BatchNormalization"] == 12
+    assert operators(after)["BatchNormalization"] == 0
+    assert operators(after)["Conv"] == operators(before)["Conv"] == 12
+
+
+def test_network_is_channels_first_flat_and_free_of_shape_arithmetic(fusion):
+    found = operators(fusion.graph)
+    assert found["Conv"] == 12
+    assert found["MaxPool"] == 1
+    for name in ("Transpose", "Loop", "Scan", "BatchNormalization", "Dropout", "Shape", "Expand", "Reshape", "Einsum"):
+        assert found[name] == 0, name
+
+
+def test_file_declares_versions_inputs_and_what_it_is(fusion):
+    model = fusion.graph
+    assert model.ir_version == 8
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
+    assert not model.graph.value_info
+    shapes = {
+        entry.name: [d.dim_param or d.dim_value for d in entry.type.tensor_type.shape.dim]
+        for entry in [*model.graph.input, *model.graph.output]
+    }
+    assert shapes == {"video": ["batch", 1, 4, 16, 16], "skeleton": ["batch", 4, 75], "logits": ["batch", 5]}
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert set(properties) == {"labels", "preprocessing", "versions"}
+    assert "kinect25" in properties["preprocessing"]
+    assert properties["labels"] == '["wave", "clap", "throw", "push", "knock"]'
+
+
+def test_same_trace_gives_the_same_file(fusion):
+    once, again = (apply(fusion.traced, *passes.PASSES).SerializeToString() for _ in range(2))
+    assert once == again
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TRANSPOSED_SUM.replace(" x", " video").replace("(x", "(video"), "Transpose"),
+        (ZERO_STATE, "Shape"),
+        (EINSUM.replace("y = Einsum", "y = Nonsense"), "not valid ONNX"),
+    ],
+)
+def test_unfit_graphs_are_refused(text, message):
+    with pytest.raises(ExportError, match=message):
+        structure.check(ir.from_proto(parse(text)))

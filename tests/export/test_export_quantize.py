@@ -1,0 +1,271 @@
+"""INT8: where Q/DQ pairs are put, what the linter finds, and what calibration reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from export.calibration import Calibration, calibrate, measure_ranges
+from export.clips import Entry, choose_stratified
+from export.errors import ExportError
+from export.inputs import to_feeds
+from export.lint import lint
+from export.passes import constant
+from export.quantize import plan, quantize, weight_scales
+from export.residual import is_stem, residuals, video_convs
+from export.session import Session
+
+
+def calibration_of(exported, count: int) -> Calibration:
+    placement = plan(ir.from_proto(exported.graph))
+    chosen = choose_stratified(exported.clips.entries("train"), count)
+    clips = exported.clips.load("train", [entry.name for entry in chosen])
+    return calibrate(exported.graph, placement.activations, exported.inputs, exported.run.labels, chosen, clips)
+
+
+@pytest.fixture(scope="module")
+def calibration(fusion) -> Calibration:
+    return calibration_of(fusion, 10)
+
+
+@pytest.fixture
+def quantized(fusion, calibration) -> ir.Model:
+    """A fresh int8 graph that a test may damage."""
+    graph = ir.from_proto(fusion.graph)
+    quantize(graph, plan(graph), calibration.scale)
+    return graph
+
+
+def node(graph: ir.Model, op_type: str, index: int = 0) -> ir.Node:
+    return [n for n in graph.graph if n.op_type == op_type][index]
+
+
+def restored(value: ir.Value) -> bool:
+    producer = value.producer()
+    return producer is not None and producer.op_type == "DequantizeLinear"
+
+
+def test_every_convolution_but_the_stem_is_quantised(quantized):
+    convs = video_convs(quantized)
+    assert len(convs) == 12
+    assert [is_stem(conv) for conv in convs] == [True] + [False] * 11
+    for conv in convs:
+        assert [restored(value) for value in conv.inputs] == [not is_stem(conv), not is_stem(conv), False]
+
+
+def test_exactly_the_skip_input_of_each_add_is_quantised(quantized):
+    found = residuals(quantized)
+    assert len(found) == 4
+    for residual in found:
+        assert restored(residual.add.inputs[residual.skip_index])
+        assert residual.add.inputs[1 - residual.skip_index].producer() is residual.main
+
+
+def test_projections_are_the_skip_and_not_the_main_branch(fusion):
+    graph = ir.from_proto(fusion.graph)
+    windows = [constant(residual.main.inputs[1]).shape[2:] for residual in residuals(graph)]
+    assert windows == [(3, 3, 3)] * 4
+
+
+def test_linter_is_content_with_float_and_with_int8(fusion, quantized):
+    assert lint(ir.from_proto(fusion.graph)) == []
+    assert lint(quantized) == []
+
+
+def test_everything_outside_the_video_path_stays_float(quantized):
+    for entry in quantized.graph:
+        if entry.op_type in ("Gemm", "MatMul", "Relu", "MaxPool", "Sigmoid", "Tanh", "Concat"):
+            assert not any(restored(value) for value in entry.inputs if value is not None), entry.name
+
+
+def test_weights_are_stored_in_int8_with_a_scale_per_output_channel(quantized):
+    for conv in video_convs(quantized)[1:]:
+        stored, scale, zero = conv.inputs[1].producer().inputs
+        assert constant(stored).dtype == constant(zero).dtype == np.int8
+        assert constant(scale).shape == constant(zero).shape == constant(stored).shape[:1]
+        assert np.abs(constant(stored)).max() == 127
+
+
+@given(channels=st.integers(1, 5), exponent=st.integers(-6, 6), seed=st.integers(0, 2**32 - 1), blank=st.booleans())
+def test_restored_weights_are_within_half_a_step(channels, exponent, seed, blank):
+    weight = (np.random.default_rng(seed).normal(size=(channels, 2, 3, 3, 3)) * 10.0**exponent).astype(np.float32)
+    weight[0] *= not blank
+    steps = weight_scales(weight).reshape(-1, 1, 1, 1, 1)
+    assert (np.abs(np.rint(weight / steps) * steps - weight) <= steps * 0.501).all()
+    assert np.abs(np.rint(weight / steps)).max() <= 127
+
+
+def test_int8_logits_are_close_to_float(fusion, quantized):
+    feeds = to_feeds(fusion.inputs, [clip.inputs for clip in fusion.clips.load("train")])
+    exact, approximate = Session(fusion.graph).logits(feeds), Session(ir.to_proto(quantized)).logits(feeds)
+    assert 0 < np.abs(exact - approximate).max() < 0.2 * np.abs(exact).max()
+
+
+# --- the linter on damaged graphs -------------------------------------------------------------------
+
+
+def give_a_zero_point(graph: ir.Model) -> None:
+    quantizer = node(graph, "QuantizeLinear")
+    quantizer.inputs[2].const_value = ir.tensor(np.asarray(3, np.int8))
+
+
+def drop_the_zero_point(graph: ir.Model) -> None:
+    node(graph, "QuantizeLinear").replace_input_with(2, None)
+
+
+def zero_a_scale(graph: ir.Model) -> None:
+    node(graph, "QuantizeLinear").inputs[1].const_value = ir.tensor(np.zeros((), np.float32))
+
+
+def scale_whole_weights(graph: ir.Model) -> None:
+    dequantizer = video_convs(graph)[1].inputs[1].producer()
+    dequantizer.inputs[1].const_value = ir.tensor(np.asarray(0.1, np.float32))
+
+
+def scale_weights_along_axis_1(graph: ir.Model) -> None:
+    video_convs(graph)[1].inputs[1].producer().attributes["axis"] = ir.AttrInt64("axis", 1)
+
+
+def leave_weights_in_float(graph: ir.Model) -> None:
+    conv = video_convs(graph)[1]
+    weight = ir.Value(name="float_weight", const_value=ir.tensor(np.zeros((4, 4, 3, 3, 3), np.float32)))
+    graph.graph.register_initializer(weight)
+    conv.replace_input_with(1, weight)
+
+
+def _pair(graph: ir.Model, value: ir.Value, before: ir.Node) -> ir.Value:
+    scale, zero = node(graph, "QuantizeLinear").inputs[1:]
+    quantizer = ir.node("QuantizeLinear", [value, scale, zero], name="extra_quantize")
+    dequantizer = ir.node("DequantizeLinear", [quantizer.outputs[0], scale, zero], name="extra_dequantize")
+    graph.graph.insert_before(before, [quantizer, dequantizer])
+    return dequantizer.outputs[0]
+
+
+def quantise_the_input_of(op_type: str):
+    def damage(graph: ir.Model) -> None:
+        reader = node(graph, op_type)
+        reader.replace_input_with(0, _pair(graph, reader.inputs[0], reader))
+
+    damage.__name__ = f"quantise_the_input_of_{op_type}"
+    return damage
+
+
+def quantise_a_bias(graph: ir.Model) -> None:
+    conv = video_convs(graph)[1]
+    conv.replace_input_with(2, _pair(graph, conv.inputs[2], conv))
+
+
+def quantise_the_main_branch(graph: ir.Model) -> None:
+    residual = residuals(graph)[0]
+    index = 1 - residual.skip_index
+    residual.add.replace_input_with(index, _pair(graph, residual.add.inputs[index], residual.add))
+
+
+def leave_the_skip_in_float(graph: ir.Model) -> None:
+    residual = residuals(graph)[0]
+    value = residual.skip.producer().inputs[0].producer().inputs[0]
+    residual.add.replace_input_with(residual.skip_index, value)
+
+
+def make_grouped(graph: ir.Model) -> None:
+    video_convs(graph)[1].attributes["group"] = ir.AttrInt64("group", 4)
+
+
+@pytest.mark.parametrize(
+    ("damage", "rule"),
+    [
+        (give_a_zero_point, "symmetric"),
+        (drop_the_zero_point, "symmetric"),
+        (zero_a_scale, "positive-scales"),
+        (scale_whole_weights, "weights-per-channel"),
+        (scale_weights_along_axis_1, "weights-per-channel"),
+        (leave_weights_in_float, "whole-convolutions"),
+        (quantise_a_bias, "biases-in-float"),
+        (quantise_the_input_of("Conv"), "stem-in-float"),
+        (quantise_the_input_of("Relu"), "conv-next-to-relu"),
+        (quantise_the_input_of("Gemm"), "only-convolutions"),
+        (quantise_the_main_branch, "skip-input-only"),
+        (leave_the_skip_in_float, "skip-input-only"),
+        (make_grouped, "grouped"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_linter_names_the_broken_rule_and_node(quantized, damage, rule):
+    damage(quantized)
+    found = lint(quantized)
+    assert rule in {violation.rule for violation in found}
+    assert all(violation.node for violation in found)
+
+
+# --- calibration ------------------------------------------------------------------------------------
+
+
+def test_calibration_reads_training_recordings_only(fusion, calibration):
+    train = {entry.name for entry in fusion.clips.entries("train")}
+    test = {entry.name for entry in fusion.clips.entries("test")}
+    assert set(calibration.clips) <= train
+    assert not set(calibration.clips) & test
+    assert calibration.clips_per_class == dict.fromkeys(fusion.run.labels, 2)
+
+
+def test_scales_are_the_largest_magnitude_over_127(fusion, calibration):
+    first = calibration.ranges["MaxPool_0"]
+    clips = list(fusion.clips.load("train", calibration.clips))
+    each = [measure_ranges(fusion.graph, ["MaxPool_0"], fusion.inputs, [clip])["MaxPool_0"] for clip in clips]
+    assert first == max(each)
+    assert calibration.scale("MaxPool_0") == np.float32(first / 127)
+
+
+def test_same_recordings_give_the_same_file(fusion, calibration):
+    again = calibration_of(fusion, 10)
+    assert json.dumps(again.to_json()) == json.dumps(calibration.to_json())
+
+
+def test_more_recordings_only_widen_the_ranges(fusion, calibration):
+    wider = calibration_of(fusion, 20)
+    assert all(wider.ranges[name] >= calibration.ranges[name] for name in calibration.ranges)
+    assert len(wider.clips) == 20
+
+
+def test_dead_tensor_gets_a_usable_scale():
+    calibration = Calibration("max", (), {}, {"dead": 0.0}, "")
+    assert calibration.scale("dead") == 1
+
+
+def test_value_that_is_not_finite_is_refused_with_the_recording(fusion):
+    (clip,) = fusion.clips.load("train", ["a1_s1_t1"])
+    broken = dataclasses.replace(clip, inputs={m: np.full_like(v, np.inf) for m, v in clip.inputs.items()})
+    with pytest.raises(ExportError, match="a1_s1_t1"):
+        measure_ranges(fusion.graph, ["MaxPool_0"], fusion.inputs, [broken])
+
+
+@settings(max_examples=50)
+@given(
+    recordings=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 4)), min_size=1, max_size=60),
+    count=st.integers(1, 70),
+    order=st.randoms(use_true_random=False),
+)
+def test_choice_is_stratified_and_does_not_depend_on_order(recordings, count, order):
+    entries = [Entry(f"r{i}", subject, label) for i, (label, subject) in enumerate(recordings)]
+    chosen = choose_stratified(entries, count)
+    order.shuffle(entries)
+    assert choose_stratified(entries, count) == chosen
+    assert len(set(chosen)) == len(chosen) == min(count, len(entries))
+    available, taken = Counter(e.label for e in entries), Counter(e.label for e in chosen)
+    fullest = max(taken.values())
+    for label, there in available.items():
+        assert taken[label] >= min(there, fullest - 1)
+    for label in available:
+        subjects = {e.subject for e in entries if e.label == label}
+        assert len({e.subject for e in chosen if e.label == label}) == min(len(subjects), taken[label])
+
+
+def test_skeleton_network_has_nothing_to_quantise(skeleton_only):
+    assert plan(ir.from_proto(skeleton_only.graph)).convs == ()
