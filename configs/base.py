@@ -1,0 +1,96 @@
+"""Every field an experiment has, with its default. Not an experiment itself: the others start from it.
+
+A field is overridden on the command line as `--config.optim.learning_rate=3e-4`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.name = "base"
+    config.seed = 0
+    config.streams = ("skeleton",)  # any of rgb, depth, skeleton
+    config.protocol = "cross_subject"  # cross_subject, loso:K, random80:SEED
+    config.validation_subject = 0  # a training subject held out to select the best checkpoint; 0: none
+
+    config.dataset = ConfigDict()
+    config.dataset.name = "auto"  # auto: utd_mhad where raw_dir is given, else synthetic_mhad
+    config.dataset.raw_dir = ""  # the recordings as the authors publish them: folders or zips
+    config.dataset.data_dir = ""  # where prepared datasets are kept; "": TFDS_DATA_DIR or ~/tensorflow_datasets
+    config.dataset.allow_partial = False  # go on with the sound recordings where some are damaged or missing
+    config.dataset.cache_gib = 2.0  # recordings kept in memory, undecoded, up to this size
+    config.dataset.num_workers = 0  # processes that prepare clips; 0: threads of this process
+
+    config.synthetic = ConfigDict()  # what synthetic_mhad consists of
+    config.synthetic.trials = 4
+    config.synthetic.height = 480
+    config.synthetic.width = 640
+    config.synthetic.seed = 0
+
+    config.clip = ConfigDict()
+    config.clip.num_frames = 16  # video frames
+    config.clip.sampling = "uniform"  # uniform: over the whole recording; window: num_frames at a stride
+    config.clip.strides = (1, 2)  # window: drawn from these in training; the first one at test
+    config.clip.views = 1  # clips a recording whose predictions are averaged at test
+    config.clip.resize = 256  # rgb: shorter side in pixels
+    config.clip.crop = 224  # rgb, depth: side of the network's input in pixels
+    config.clip.extent_m = 2.4  # depth: side of the square around the person
+    config.clip.range_m = 0.8  # depth: told apart before and behind the person's middle
+    config.clip.skeleton_frames = 48
+    config.clip.skeleton_layout = "kinect25"
+
+    config.augment = ConfigDict()  # random draws in training; 0 (or False) switches one off
+    config.augment.temporal_crop = 0.2  # uniform: up to this share of a recording is cut away
+    config.augment.temporal_jitter = True  # uniform: frames anywhere in their segment
+    config.augment.flip = False  # mirrors everything; off where labels are handed
+    config.augment.rotation_degrees = 10.0  # in the image plane, video and skeleton alike
+    config.augment.color_jitter = (0.2, 0.2, 0.2, 0.1)  # brightness, contrast, saturation, hue
+    config.augment.depth_shift = 0.08  # of the square's side
+    config.augment.depth_scale = 0.12
+    config.augment.turn_degrees = 25.0  # skeleton: about the vertical
+    config.augment.skeleton_scale = 0.15
+    config.augment.skeleton_jitter = 0.01  # torso lengths, per joint and frame
+
+    config.mixing = ConfigDict()
+    config.mixing.mixup = 0.2  # Beta(a, a); 0: off
+    config.mixing.cutmix = 1.0  # Beta(a, a); 0: off
+    config.mixing.cutmix_share = 0.5  # of the samples that get cutmix where both are on
+
+    config.model = ConfigDict()
+    config.model.dtype = "float32"  # compute; float32 or bfloat16. Parameters are float32
+    config.model.video = ConfigDict()
+    config.model.video.depth = 18  # 10, 18, 34, 50
+    config.model.video.width = 64
+    config.model.video.dropout = 0.5
+    config.model.video.zero_init_last_bn = False
+    config.model.skeleton = ConfigDict()
+    config.model.skeleton.layers = 2
+    config.model.skeleton.features = 256
+    config.model.skeleton.bidirectional = True
+    config.model.skeleton.velocities = True
+    config.model.skeleton.stem_width = 5  # temporal convolution before the LSTM; 0: none
+    config.model.skeleton.pooling = "mean_max"  # mean_max or last
+    config.model.skeleton.dropout = 0.5
+    config.model.fusion = ConfigDict()
+    config.model.fusion.hidden = 512
+    config.model.fusion.dropout = 0.5
+
+    config.batch_size = 16  # over all devices
+    config.num_epochs = 100
+    config.accumulate = 1  # a step's batch is computed in this many pieces
+    config.label_smoothing = 0.1
+    config.auxiliary_loss = 0.0  # weight of each stream's own classifier in a fusion
+    config.modality_dropout = 0.0  # how often a stream of a fusion is blanked in training
+    config.ema_decay = 0.0  # moving average of the parameters, used at test; 0: off
+
+    config.optim = ConfigDict()
+    config.optim.learning_rate = 1e-3
+    config.optim.weight_decay = 1e-4  # not on norms and biases
+    config.optim.warmup_epochs = 5.0
+    config.optim.clip_norm = 1.0
+
+    config.checkpoint_epochs = 5.0
+    config.log_steps = 10
+    config.eval_checkpoint = "last"  # last or best
+    return config

@@ -1,0 +1,19 @@
+"""Depth video alone: a narrow 3D ResNet-18 on 16 frames of 64 x 64 around the person, which 2 CPU cores can train.
+
+python main.py --config=configs/depth.py --config.dataset.raw_dir=UTD-MHAD
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    config = base.get_config()
+    config.name = "depth"
+    config.streams = ("depth",)
+    config.num_epochs = 45
+    config.clip.crop = 64
+    config.model.video.width = 32
+    config.mixing.cutmix = 0.0
+    return config

@@ -1,0 +1,105 @@
+"""The last and the best state of a run (Orbax).
+
+A checkpoint holds what the next step depends on: parameters, BatchNorm statistics, optimiser, average, the
+step (from which the step's random key follows) and the position of the data iterator. Orbax writes it under
+a temporary name and renames it, so a run that is killed goes on from the one before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grain
+import orbax.checkpoint as ocp
+
+from hartx.errors import HartxError
+from hartx.train_step import TrainState
+
+
+class Checkpoints:
+    """WORKDIR/checkpoints/last and WORKDIR/checkpoints/best."""
+
+    def __init__(self, workdir: Path) -> None:
+        root = workdir.resolve() / "checkpoints"
+        options = {
+            "last": ocp.CheckpointManagerOptions(max_to_keep=2),
+            "best": ocp.CheckpointManagerOptions(max_to_keep=1),
+        }
+        self._managers = {
+            which: ocp.CheckpointManager(root / which, options=option) for which, option in options.items()
+        }
+
+    def latest_step(self, which: str = "last") -> int | None:
+        """Return the step of the newest checkpoint, None if there is none."""
+        return self._managers[which].latest_step()
+
+    def save(self, step: int, state: TrainState, data: grain.DatasetIterator, score: float, best: bool) -> None:
+        """Keep the state after `step` steps as the last one and, if `best`, as the best one."""
+        for which in ("last", "best") if best else ("last",):
+            with self._explained(which):
+                self._managers[which].save(
+                    step,
+                    args=ocp.args.Composite(
+                        state=ocp.args.StandardSave(state),
+                        data=grain.checkpoint.CheckpointSave(data),
+                        score=ocp.args.JsonSave({"score": score}),
+                    ),
+                )
+
+    @contextlib.contextmanager
+    def _explained(self, which: str) -> Iterator[None]:
+        """Turn what goes wrong in writing (often in the background, and told later) into one clear error."""
+        try:
+            yield
+        except Exception as error:  # Orbax and TensorStore pass a full disk on in many shapes
+            manager = self._managers[which]
+            steps = manager.all_steps(read=True)
+            raise HartxError(
+                f"a checkpoint could not be written to {manager.directory}: {error}\n"
+                f"  Mend that (a full disk?) and start again: the run goes on from "
+                + (f"step {max(steps)}" if steps else "its beginning")
+            ) from error
+
+    def restore(self, state: TrainState, data: grain.DatasetIterator | None = None, which: str = "last") -> TrainState:
+        """Return the newest state; `data` is moved to where it was then.
+
+        Args:
+          state: of the same structure, on the devices the result shall lie on.
+          data: iterator to be moved, None where only the state is wanted.
+          which: last or best.
+
+        Raises:
+          HartxError: if there is no such checkpoint, or it cannot be read.
+        """
+        manager = self._managers[which]
+        step = manager.latest_step()
+        if step is None:
+            raise HartxError(f"{manager.directory} holds no checkpoint yet")
+        args: dict[str, Any] = {"state": ocp.args.StandardRestore(state)}
+        if data is not None:
+            args["data"] = grain.checkpoint.CheckpointRestore(data)
+        try:
+            return manager.restore(step, args=ocp.args.Composite(**args))["state"]
+        except Exception as error:  # whatever Orbax finds wrong, the user can do one thing about it
+            raise HartxError(
+                f"checkpoint {manager.directory / str(step)} cannot be read: {type(error).__name__}: {error}\n"
+                f"  Remove that folder to go on from the checkpoint before it (steps {manager.all_steps()})"
+            ) from error
+
+    def best_score(self) -> float:
+        """Return the score of the best checkpoint, -inf if there is none."""
+        manager = self._managers["best"]
+        step = manager.latest_step()
+        if step is None:
+            return float("-inf")
+        return manager.restore(step, args=ocp.args.Composite(score=ocp.args.JsonRestore()))["score"]["score"]
+
+    def close(self) -> None:
+        """Wait until everything is written."""
+        for which, manager in self._managers.items():
+            with self._explained(which):
+                manager.wait_until_finished()
+                manager.close()

@@ -1,0 +1,156 @@
+"""Configs: checking values, keeping the one a run was started with, comparing two of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from edge.preprocess import SPECS
+from hartx.errors import HartxError, suggestion
+from hartx.protocol import is_test
+
+# Fields whose change does not change what a run computes: a run may be resumed with others.
+FREE_FIELDS = (
+    "dataset.data_dir",
+    "dataset.raw_dir",
+    "dataset.cache_gib",
+    "dataset.num_workers",
+    "log_steps",
+    "checkpoint_epochs",
+    "eval_checkpoint",
+    "clip.views",
+)
+
+_CHOICES = {
+    "dataset.name": ("auto", "utd_mhad", "synthetic_mhad"),
+    "clip.sampling": ("uniform", "window"),
+    "clip.skeleton_layout": ("kinect20", "kinect25"),
+    "model.dtype": ("float32", "bfloat16"),
+    "model.skeleton.pooling": ("last", "mean_max"),
+    "eval_checkpoint": ("last", "best"),
+}
+_AT_LEAST = {
+    "batch_size": 1,
+    "num_epochs": 1,
+    "accumulate": 1,
+    "log_steps": 1,
+    "clip.num_frames": 1,
+    "clip.skeleton_frames": 2,
+    "clip.views": 1,
+    "clip.crop": 16,
+    "optim.learning_rate": 0,
+    "optim.warmup_epochs": 0,
+    "mixing.mixup": 0,
+    "mixing.cutmix": 0,
+}
+_SHARES = (
+    "label_smoothing",
+    "modality_dropout",
+    "ema_decay",
+    "mixing.cutmix_share",
+    "augment.temporal_crop",
+    "model.video.dropout",
+    "model.skeleton.dropout",
+    "model.fusion.dropout",
+)
+
+
+def flatten(config: ConfigDict | dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return {"optim.learning_rate": 0.001, ...}; sequences as lists, as JSON keeps them."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, ConfigDict | dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple | list) else value
+    return flat
+
+
+def check(config: ConfigDict) -> None:
+    """Raise HartxError for a value no run can use."""
+    flat = flatten(config)
+    if not config.streams:
+        raise HartxError(f"config.streams is empty; any of {', '.join(SPECS)} is expected")
+    for stream in config.streams:
+        if stream not in SPECS:
+            raise HartxError(
+                f"config.streams names {stream!r}; any of {', '.join(SPECS)} is expected{suggestion(stream, SPECS)}"
+            )
+    for field, choices in _CHOICES.items():
+        if flat[field] not in choices:
+            near = suggestion(str(flat[field]), choices)
+            raise HartxError(f"config.{field}={flat[field]!r} was given; one of {', '.join(choices)} is expected{near}")
+    for field, least in _AT_LEAST.items():
+        if flat[field] < least:
+            raise HartxError(f"config.{field}={flat[field]} was given; at least {least} is expected")
+    for field in _SHARES:
+        if not 0 <= flat[field] < 1:
+            raise HartxError(f"config.{field}={flat[field]} was given; 0 <= value < 1 is expected")
+    if "rgb" in config.streams and config.clip.crop > config.clip.resize:
+        raise HartxError(f"config.clip.crop={config.clip.crop} is larger than config.clip.resize={config.clip.resize}")
+    is_test(config.protocol, [])
+    if config.batch_size % config.accumulate:
+        raise HartxError(
+            f"config.batch_size={config.batch_size} is no multiple of config.accumulate={config.accumulate}"
+        )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON under a temporary name and rename it, so that no reader ever sees half a file."""
+    temporary = path.with_name(path.name + ".tmp")
+    text = json.dumps(value, indent=1) + "\n"
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def load(workdir: Path) -> ConfigDict:
+    """Return the config that the run in `workdir` was started with.
+
+    Raises:
+      HartxError: if there is none or it cannot be read.
+    """
+    path = workdir / "config.json"
+    if not path.exists():
+        raise HartxError(
+            f"{workdir} holds no run (config.json is missing). "
+            f"Start one: python main.py --config=configs/fusion.py --workdir={workdir}"
+        )
+    try:
+        values = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise HartxError(f"{path} is damaged: {error}. Give the config again with --config") from None
+    return ConfigDict(_with_tuples(values))
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_tuples(entry) for key, entry in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def keep(config: ConfigDict, workdir: Path) -> None:
+    """Write the config into `workdir`, or check that the one there describes the same run.
+
+    Raises:
+      HartxError: if the run there was started with another config; the differences are listed.
+    """
+    if (workdir / "config.json").exists():
+        old, new = flatten(load(workdir)), flatten(config)
+        changed = [
+            f"  {field}: {old.get(field, 'absent')} there, {new.get(field, 'absent')} now"
+            for field in sorted(old.keys() | new.keys())
+            if field not in FREE_FIELDS and old.get(field, ...) != new.get(field, ...)
+        ]
+        if changed:
+            raise HartxError(
+                f"{workdir} holds a run with another config\n"
+                + "\n".join(changed)
+                + "\n  Give another --workdir, or resume that run: python main.py --workdir="
+                + str(workdir)
+            )
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(workdir / "config.json", config.to_dict())

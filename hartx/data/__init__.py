@@ -1,0 +1,16 @@
+"""Prepared dataset -> batches."""
+
+from hartx.data.clips import input_specs
+from hartx.data.pipeline import Clip, eval_clips, training_batches, window_s
+from hartx.data.source import Recordings, dataset_name, open_recordings
+
+__all__ = [
+    "Clip",
+    "Recordings",
+    "dataset_name",
+    "eval_clips",
+    "input_specs",
+    "open_recordings",
+    "training_batches",
+    "window_s",
+]

@@ -1,0 +1,88 @@
+"""Recordings -> batches (Grain): the same batches at every run, and after every resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from edge.sampling import common_span
+from hartx.data.clips import frame_period_s, input_specs, test_clips, training_clip
+from hartx.data.source import Recording, Recordings, Selection, open_recordings
+from hartx.errors import HartxError
+
+# Clips are prepared by numpy and OpenCV, which let other threads run.
+_THREADS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip at test: its recording, and inputs as float32 arrays without a batch axis."""
+
+    name: str
+    subject: int
+    label: int
+    inputs: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _TrainingClip(grain.transforms.RandomMap):
+    config: ConfigDict
+
+    def random_map(self, element: Recording, rng: np.random.Generator) -> dict[str, Any]:
+        inputs = training_clip(element, self.config, input_specs(self.config), rng)
+        return {"inputs": inputs, "label": np.int32(element.label), "name": element.name}
+
+
+def training_batches(recordings: Recordings, config: ConfigDict) -> grain.DatasetIterator:
+    """Return an endless iterator over {"inputs": {stream: (B, ...)}, "label": (B,), "name": (B,)}.
+
+    Every epoch is shuffled anew; each process gets its own share, and B is the batch of one process. The
+    iterator's state is a few numbers, which the checkpoint keeps.
+
+    Raises:
+      HartxError: if there are fewer training recordings than one batch takes.
+    """
+    selection = Selection(recordings.source, recordings.indices("train"))
+    if len(selection) < config.batch_size:
+        raise HartxError(f"config.batch_size={config.batch_size} is more than the {len(selection)} training recordings")
+    dataset = grain.MapDataset.source(selection).seed(config.seed).shuffle()
+    dataset = dataset[jax.process_index() :: jax.process_count()].repeat()
+    dataset = dataset.random_map(_TrainingClip(config))
+    batches = dataset.batch(config.batch_size // jax.process_count()).to_iter_dataset(_THREADS)
+    if config.dataset.num_workers:
+        batches = batches.mp_prefetch(grain.MultiprocessingOptions(config.dataset.num_workers))
+    return iter(batches)
+
+
+def eval_clips(config: ConfigDict, side: str, recordings: Recordings | None = None) -> Iterator[Clip]:
+    """Yield the `config.clip.views` clips of each recording of a side (train, validation, test), without draws."""
+    recordings = recordings or open_recordings(config)
+    specs = input_specs(config)
+
+    def clips(recording: Recording) -> list[Clip]:
+        return [
+            Clip(recording.name, recording.subject, recording.label, inputs)
+            for inputs in test_clips(recording, config, specs)
+        ]
+
+    selection = Selection(recordings.source, recordings.indices(side))
+    for group in grain.MapDataset.source(selection).map(clips).to_iter_dataset(_THREADS):
+        yield from group
+
+
+def window_s(config: ConfigDict, recordings: Recordings) -> float:
+    """Return the seconds that one clip of `num_frames` spans: what a window on the device has to cover.
+
+    uniform: the median length of the training recordings. window: the first stride's window.
+    """
+    train = [recordings.source[i].tracks for i in recordings.indices("train")]
+    if config.clip.sampling == "uniform":
+        return float(np.median([common_span(tracks)[1] for tracks in train]))
+    period_s = float(np.median([frame_period_s(tracks) for tracks in train]))
+    return config.clip.num_frames * config.clip.strides[0] * period_s

@@ -1,0 +1,225 @@
+"""Recordings of a prepared dataset, read one at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from ml_collections import ConfigDict
+
+from edge.sampling import Track
+from hartx.errors import HartxError
+from hartx.protocol import RecordingId, Sides, sides
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording: who did what, and its tracks by modality. Video frames are decoded when asked for."""
+
+    name: str
+    subject: int
+    label: int
+    tracks: dict[str, Track]
+
+
+def _decode(file: bytes, flags: int) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(file, np.uint8), flags)
+    if image is None:
+        raise HartxError("a prepared frame cannot be decoded; remove the prepared dataset to have it made again")
+    return image
+
+
+@dataclass(frozen=True)
+class JpegFrames(Sequence[np.ndarray]):
+    """JPEG files as a sequence of (H, W, 3) uint8 RGB frames."""
+
+    files: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]  # no slices
+        return _decode(self.files[index], cv2.IMREAD_COLOR_RGB)
+
+
+@dataclass(frozen=True)
+class DepthFrames(Sequence[np.ndarray]):
+    """16-bit PNG files of the foreground's box as a sequence of whole (H, W) uint16 frames in millimetres."""
+
+    files: Sequence[bytes]
+    origin: tuple[int, int]
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]  # no slices
+        box = _decode(self.files[index], cv2.IMREAD_UNCHANGED)
+        frame = np.zeros(self.size, np.uint16)
+        top, left = self.origin
+        frame[top : top + box.shape[0], left : left + box.shape[1]] = box
+        return frame
+
+
+def _track(modality: str, entry: dict[str, Any]) -> Track:
+    time_s = np.asarray(entry["time_s"], np.float64)
+    if modality == "rgb":
+        return Track(JpegFrames(list(entry["frames"])), time_s)
+    if modality == "depth":
+        row, column = (int(v) for v in entry["origin"])
+        height, width = (int(v) for v in entry["size"])
+        return Track(DepthFrames(list(entry["frames"]), (row, column), (height, width)), time_s)
+    return Track(np.asarray(entry["joints"], np.float32), time_s)
+
+
+class RecordingSource:
+    """Random access to the recordings of a prepared dataset, for Grain.
+
+    Args:
+      records: the prepared records (a TFDS data source).
+      modalities: what to read of each record.
+      cache_gib: recordings are kept in memory, undecoded, until they fill this much.
+    """
+
+    def __init__(self, records: Any, modalities: Sequence[str], cache_gib: float) -> None:
+        self._records = records
+        self._modalities = tuple(modalities)
+        self._budget_bytes = int(cache_gib * 2**30)
+        self._cache: dict[int, Recording] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Recording:
+        if (cached := self._cache.get(index)) is not None:
+            return cached
+        record = self._records[index]
+        tracks = {m: _track(m, record[m]) for m in self._modalities if len(record[m]["time_s"])}
+        recording = Recording(record["name"].decode(), int(record["subject"]), int(record["action"]), tracks)
+        size_bytes = sum(_size_bytes(track) for track in tracks.values())
+        with self._lock:
+            if size_bytes <= self._budget_bytes and index not in self._cache:
+                self._budget_bytes -= size_bytes
+                self._cache[index] = recording
+        return recording
+
+    # Grain ships the source to its worker processes; each fills a cache of its own.
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_cache", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._cache, self._lock = {}, threading.Lock()
+
+
+def _size_bytes(track: Track) -> int:
+    if isinstance(track.values, np.ndarray):
+        return track.values.nbytes
+    assert isinstance(track.values, JpegFrames | DepthFrames)
+    return sum(len(file) for file in track.values.files)
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """The recordings of a dataset that have every stream's modality, and the sides they are on."""
+
+    source: RecordingSource
+    labels: tuple[str, ...]
+    ids: tuple[RecordingId, ...]
+    kept: tuple[int, ...]  # source index of each id
+    sides: Sides
+
+    def indices(self, side: str) -> list[int]:
+        """Return the source indices of a side: train, validation or test."""
+        return [self.kept[i] for i in getattr(self.sides, side)]
+
+
+def dataset_name(config: ConfigDict) -> str:
+    """Return which dataset a config means: given recordings if there are any, else the embedded one."""
+    if config.dataset.name != "auto":
+        return config.dataset.name
+    return "utd_mhad" if config.dataset.raw_dir else "synthetic_mhad"
+
+
+def _prepare(config: ConfigDict, data_dir: Path, progress: bool) -> Any:
+    from datasets import synthetic_mhad, utd_mhad  # TFDS takes a second to import
+
+    if dataset_name(config) == "utd_mhad":
+        return utd_mhad.prepare(
+            config.dataset.raw_dir or None,
+            data_dir,
+            allow_partial=config.dataset.allow_partial,
+            progress=progress,
+        )
+    if config.dataset.raw_dir:
+        raise HartxError(
+            f"config.dataset.raw_dir={config.dataset.raw_dir!r} was given with "
+            "config.dataset.name='synthetic_mhad', which makes its own recordings; leave one of them out"
+        )
+    return synthetic_mhad.prepare(
+        data_dir,
+        trials=config.synthetic.trials,
+        size=(config.synthetic.height, config.synthetic.width),
+        seed=config.synthetic.seed,
+        progress=progress,
+    )
+
+
+def open_recordings(config: ConfigDict, progress: bool = True) -> Recordings:
+    """Return the config's recordings; prepares the dataset first where that has not been done yet.
+
+    Raises:
+      HartxError: if no recording has all the modalities that the config's streams need.
+      datasets.errors.DatasetError: if the raw recordings cannot be prepared.
+    """
+    import tensorflow_datasets as tfds
+
+    data_dir = Path(config.dataset.data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    builder = _prepare(config, data_dir, progress)
+    records = builder.as_data_source("+".join(sorted(builder.info.splits)))
+    source = RecordingSource(records, config.streams, config.dataset.cache_gib)
+    found = [(i, source[i]) for i in range(len(source))]
+    whole = [(i, r) for i, r in found if set(r.tracks) == set(config.streams)]
+    if len(whole) < len(found):
+        _log.warning(
+            "%d of %d recordings lack one of %s and are left out",
+            len(found) - len(whole),
+            len(found),
+            ", ".join(config.streams),
+        )
+    if not whole:
+        raise HartxError(
+            f"none of the {len(found)} recordings of {dataset_name(config)} has all of: "
+            f"{', '.join(config.streams)}. Give recordings that do, or other config.streams"
+        )
+    ids = tuple(RecordingId(r.name, r.subject) for _, r in whole)
+    return Recordings(
+        source=source,
+        labels=tuple(builder.info.features["action"].names),
+        ids=ids,
+        kept=tuple(i for i, _ in whole),
+        sides=sides(config.protocol, ids, config.validation_subject),
+    )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some of a source's recordings, in the given order."""
+
+    source: RecordingSource
+    indices: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Recording:
+        return self.source[self.indices[index]]

@@ -1,0 +1,172 @@
+"""A trained run -> WORKDIR/report.json, confusion_matrix.png and a table on the terminal."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import itertools
+import logging
+import platform
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from hartx import config as configs
+from hartx.data import Clip, Recordings, dataset_name, eval_clips, open_recordings
+from hartx.mesh import Devices, make_devices
+from hartx.metrics import classification_metrics
+from hartx.plots import draw_confusion_matrix, draw_training_curves
+from hartx.progress import read_metrics
+from hartx.run import load_run
+from hartx.summary import model_costs
+from hartx.train_step import eval_step, split_model
+
+_log = logging.getLogger(__name__)
+_PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "grain", "numpy")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Class probabilities (N, K) of N recordings, averaged over their views."""
+
+    names: list[str]
+    subjects: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+
+def _batches(clips: Iterable[Clip], size: int) -> Iterator[list[Clip]]:
+    clips = iter(clips)
+    while batch := list(itertools.islice(clips, size)):
+        yield batch
+
+
+def _stack(batch: list[Clip], size: int) -> dict[str, np.ndarray]:
+    """Return the inputs of a batch, the last clip repeated until there are `size`: one shape, one program."""
+    padded = batch + [batch[-1]] * (size - len(batch))
+    return {stream: np.stack([clip.inputs[stream] for clip in padded]) for stream in batch[0].inputs}
+
+
+def predict(
+    config: ConfigDict,
+    graphdef: nnx.GraphDef,
+    params: Any,
+    batch_stats: Any,
+    recordings: Recordings,
+    side: str,
+    progress: bool = False,
+) -> Predictions:
+    """Return the predictions for the recordings of a side: train, validation or test."""
+    devices: Devices = make_devices(config.batch_size)
+    step_fn = jax.jit(lambda *args: eval_step(graphdef, *args), out_shardings=devices.replicated)
+    params, batch_stats = devices.put_replicated((params, batch_stats))
+    seen: list[Clip] = []
+    probabilities: list[np.ndarray] = []
+    batches = _batches(eval_clips(config, side, recordings), config.batch_size)
+    count = len(recordings.indices(side)) * config.clip.views
+    total = -(-count // config.batch_size)
+    for batch in track(batches, "testing", total=total, disable=not progress):
+        inputs = jax.device_put(_stack(batch, config.batch_size), devices.split)
+        probabilities.extend(np.asarray(step_fn(params, batch_stats, inputs))[: len(batch)])
+        seen.extend(batch)
+    first = seen[:: config.clip.views]
+    shape = (len(first), config.clip.views, len(recordings.labels))
+    return Predictions(
+        names=[clip.name for clip in first],
+        subjects=np.array([clip.subject for clip in first], np.int64),
+        labels=np.array([clip.label for clip in first], np.int64),
+        probabilities=np.asarray(probabilities, np.float32).reshape(shape).mean(axis=1),
+    )
+
+
+def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+    """Test the finished run in `workdir` and write its report.
+
+    Args:
+      config: the run's own, or one that differs in fields that leave the run the same (`clip.views`, say).
+      workdir: the run's folder.
+
+    Returns:
+      The report as it stands in WORKDIR/report.json.
+
+    Raises:
+      HartxError: if the run is not finished or cannot be read.
+    """
+    started = time.perf_counter()
+    configs.check(config)
+    run = load_run(workdir)
+    configs.keep(config, workdir)
+    recordings = open_recordings(config)
+    graphdef, params, batch_stats = split_model(run.model)
+    predictions = predict(config, graphdef, params, batch_stats, recordings, "test", progress=True)
+    costs = model_costs(run.model, {stream: spec.shape for stream, spec in run.specs.items()})
+    report = {
+        "dataset": dataset_name(config),
+        "protocol": config.protocol,
+        "streams": list(config.streams),
+        **classification_metrics(predictions.labels, predictions.probabilities, run.labels),
+        "train_clips": len(recordings.sides.train),
+        "test_subjects": sorted({int(subject) for subject in predictions.subjects}),
+        "parameters": costs.parameters,
+        "flops": costs.flops,
+        "macs": costs.macs,
+        "steps": run.step,
+        "train_time_s": _train_time_s(workdir),
+        "evaluate_time_s": round(time.perf_counter() - started, 2),
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES}
+        | {"python": platform.python_version()},
+        "config": config.to_dict(),
+    }
+    if jax.process_index() == 0:
+        configs.write_json(workdir / "report.json", report)
+        draw_training_curves(workdir)
+        show_report(report, workdir)
+    return report
+
+
+def _train_time_s(workdir: Path) -> float:
+    rows = [row for row in read_metrics(workdir) if "step_time_s" in row]
+    steps = np.diff([0] + [row["step"] for row in rows])
+    return round(float(sum(n * row["step_time_s"] for n, row in zip(steps, rows, strict=True))), 1)
+
+
+def show_report(report: dict[str, Any], workdir: Path) -> None:
+    """Print a report as a table and draw its confusion matrix."""
+    if not report["clips"]:
+        _log.warning(
+            "protocol %s: there are no recordings on the test side, so nothing was tested (%d trained)",
+            report["protocol"],
+            report["train_clips"],
+        )
+        return
+    low, high = report["interval95"]
+    table = Table(title=f"{report['dataset']}, {report['protocol']}, {' + '.join(report['streams'])}")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_row("test recordings", f"{report['clips']} of subjects {report['test_subjects']}")
+    table.add_row("top-1", f"{report['top1']:.2%}  (95 % interval {low:.1%} to {high:.1%})")
+    table.add_row("top-5", f"{report['top5']:.2%}")
+    for name in ("precision", "recall", "f1"):
+        table.add_row(f"{name}, macro", f"{report[name + '_macro']:.2%}")
+    worst = sorted((c["recall"], name) for name, c in report["per_class"].items() if c["support"])[:3]
+    table.add_row("least recalled", ", ".join(f"{name} {recall:.0%}" for recall, name in worst))
+    table.add_row("parameters", f"{report['parameters']:,}")
+    table.add_row("GFLOPs a clip", f"{report['flops'] / 1e9:.2f}")
+    table.add_row("training", f"{report['train_time_s'] / 60:.1f} min, {report['steps']} steps")
+    Console().print(table)
+    draw_confusion_matrix(
+        report["confusion_matrix"],
+        list(report["per_class"]),
+        f"{report['protocol']}: top-1 {report['top1']:.1%}",
+        workdir / "confusion_matrix.png",
+    )
+    Console().print(f"report: {workdir / 'report.json'}", soft_wrap=True)

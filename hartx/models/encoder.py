@@ -1,0 +1,37 @@
+"""What all encoders have in common: one modality in, a feature vector out, and a classifier of their own."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from hartx.models import init
+
+
+class Encoder(nnx.Module):
+    """Encoder of one modality, with a classifier (dropout and a linear layer) on its features.
+
+    Subclasses define `encode`. Modules keep no random state: dropout draws from the `rngs` given at the
+    call, so that `nnx.split` finds parameters and BatchNorm statistics only.
+
+    Attributes:
+      num_features: length of the vector that `encode` returns.
+    """
+
+    def __init__(self, num_features: int, num_classes: int, dropout: float, *, rngs: nnx.Rngs) -> None:
+        self.num_features = num_features
+        self.dropout = nnx.Dropout(dropout)
+        self.classifier = nnx.Linear(num_features, num_classes, kernel_init=init.CLASSIFIER, rngs=rngs)
+
+    def encode(self, x: Float[Array, "B T *features"]) -> Float[Array, "B F"]:
+        """Return the features of a batch of clips."""
+        raise NotImplementedError(f"{type(self).__name__} must define encode")
+
+    def classify(self, features: Float[Array, "B F"], rngs: nnx.Rngs | None = None) -> Float[Array, "B num_classes"]:
+        """Return the logits of a batch of features. `rngs` (stream `dropout`) is needed in training only."""
+        return self.classifier(self.dropout(features.astype(jnp.float32), rngs=rngs))
+
+    def __call__(self, x: Float[Array, "B T *features"], rngs: nnx.Rngs | None = None) -> Float[Array, "B num_classes"]:
+        """Return the logits of a batch of clips. `rngs` (stream `dropout`) is needed in training only."""
+        return self.classify(self.encode(x), rngs)

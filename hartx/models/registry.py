@@ -1,0 +1,72 @@
+"""From the `model` section of a config to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import jax.numpy as jnp
+from flax import nnx
+from ml_collections import ConfigDict
+
+from hartx.errors import HartxError, suggestion
+from hartx.models.encoder import Encoder
+from hartx.models.fusion import Fusion, SingleStream
+from hartx.models.resnet3d import ResNet3D
+from hartx.models.skeleton_lstm import SkeletonLSTM
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def _video(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
+    if config.dtype not in DTYPES:
+        raise ValueError(_unknown("model.dtype", config.dtype, DTYPES))
+    return ResNet3D(
+        in_channels=shape[-1], num_classes=num_classes, dtype=DTYPES[config.dtype], rngs=rngs, **config.video
+    )
+
+
+def _skeleton(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
+    return SkeletonLSTM(in_features=shape[-1], num_classes=num_classes, rngs=rngs, **config.skeleton)
+
+
+# Modality to the function that makes its encoder from the `model` section.
+ENCODERS = {"rgb": _video, "depth": _video, "skeleton": _skeleton}
+
+
+def _unknown(what: str, given: str, known: Iterable[str]) -> str:
+    return f"{what} {given!r} was given; one of {', '.join(known)} is expected{suggestion(given, known)}"
+
+
+def create_model(
+    config: ConfigDict,
+    streams: Sequence[str],
+    input_shapes: Mapping[str, tuple[int, ...]],
+    num_classes: int,
+    *,
+    rngs: nnx.Rngs,
+) -> SingleStream | Fusion:
+    """Return the model that a config describes: one stream alone, or the fusion of several.
+
+    Args:
+      config: the `model` section: `video` (arguments of `ResNet3D`), `skeleton` (of `SkeletonLSTM`),
+        `fusion` (of `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
+      streams: modalities, in the order of fusion.
+      input_shapes: modality to the shape of one clip without the batch, (T, H, W, C) or (T, features).
+      num_classes: number of actions.
+      rngs: stream `params`.
+
+    Raises:
+      HartxError: for an unknown modality or a value that a model refuses.
+    """
+    for name in streams:
+        if name not in ENCODERS:
+            raise HartxError(_unknown("stream", name, ENCODERS))
+    if not streams:
+        raise HartxError(f"no stream was given; at least one of {', '.join(ENCODERS)} is expected")
+    try:
+        encoders = {name: ENCODERS[name](config, input_shapes[name], num_classes, rngs) for name in streams}
+    except ValueError as error:
+        raise HartxError(f"config.model: {error}") from error
+    if len(streams) == 1:
+        return SingleStream(streams[0], encoders[streams[0]])
+    return Fusion(encoders, num_classes=num_classes, rngs=rngs, **config.fusion)

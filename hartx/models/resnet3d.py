@@ -1,0 +1,188 @@
+"""3D residual networks for video (Hara et al., "Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs
+and ImageNet?", CVPR 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from hartx.models.conv3d import Conv3D, Triple
+from hartx.models.encoder import Encoder
+from hartx.models.pool3d import MaxPool3D
+
+
+def batch_norm(channels: int, *, zero_init: bool = False, rngs: nnx.Rngs) -> nnx.BatchNorm:
+    """Return a BatchNorm that computes in float32.
+
+    Its mean and variance are over the whole batch array: under `jax.jit` with a sharded batch that is the
+    global batch, so they agree across devices with nothing more to do.
+    """
+    scale_init = nnx.initializers.zeros if zero_init else nnx.initializers.ones
+    return nnx.BatchNorm(channels, momentum=0.9, epsilon=1e-5, dtype=jnp.float32, scale_init=scale_init, rngs=rngs)
+
+
+class Shortcut(nnx.Module):
+    """Projection of a block's input to its output's size: 1x1x1 convolution and BatchNorm."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, strides: Triple, *, dtype: DTypeLike, rngs: nnx.Rngs
+    ) -> None:
+        self.conv = Conv3D(in_channels, out_channels, 1, strides, dtype=dtype, rngs=rngs)
+        self.norm = batch_norm(out_channels, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B t h w D"]:
+        return self.norm(self.conv(x))
+
+
+class BasicBlock(nnx.Module):
+    """Two 3x3x3 convolutions and a shortcut (He et al., CVPR 2016, figure 5 left)."""
+
+    expansion = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        *,
+        zero_init_last_bn: bool,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ) -> None:
+        strides = (stride, stride, stride)
+        self.conv1 = Conv3D(in_channels, channels, 3, strides, dtype=dtype, rngs=rngs)
+        self.norm1 = batch_norm(channels, rngs=rngs)
+        self.conv2 = Conv3D(channels, channels, 3, dtype=dtype, rngs=rngs)
+        self.norm2 = batch_norm(channels, zero_init=zero_init_last_bn, rngs=rngs)
+        self.shortcut = (
+            Shortcut(in_channels, channels, strides, dtype=dtype, rngs=rngs)
+            if stride != 1 or in_channels != channels
+            else None
+        )
+
+    def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B t h w D"]:
+        y = nnx.relu(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        return nnx.relu(y + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class BottleneckBlock(nnx.Module):
+    """1x1x1, 3x3x3 and 1x1x1 convolutions and a shortcut; the stride is in the middle one."""
+
+    expansion = 4
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        *,
+        zero_init_last_bn: bool,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ) -> None:
+        strides = (stride, stride, stride)
+        out_channels = self.expansion * channels
+        self.conv1 = Conv3D(in_channels, channels, 1, dtype=dtype, rngs=rngs)
+        self.norm1 = batch_norm(channels, rngs=rngs)
+        self.conv2 = Conv3D(channels, channels, 3, strides, dtype=dtype, rngs=rngs)
+        self.norm2 = batch_norm(channels, rngs=rngs)
+        self.conv3 = Conv3D(channels, out_channels, 1, dtype=dtype, rngs=rngs)
+        self.norm3 = batch_norm(out_channels, zero_init=zero_init_last_bn, rngs=rngs)
+        self.shortcut = (
+            Shortcut(in_channels, out_channels, strides, dtype=dtype, rngs=rngs)
+            if stride != 1 or in_channels != out_channels
+            else None
+        )
+
+    def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B t h w D"]:
+        y = nnx.relu(self.norm1(self.conv1(x)))
+        y = nnx.relu(self.norm2(self.conv2(y)))
+        y = self.norm3(self.conv3(y))
+        return nnx.relu(y + (x if self.shortcut is None else self.shortcut(x)))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a depth stands for: the kind of block and how many there are in each of the four stages."""
+
+    block: type[BasicBlock] | type[BottleneckBlock]
+    blocks: tuple[int, int, int, int]
+
+
+LAYOUTS = {
+    10: Layout(BasicBlock, (1, 1, 1, 1)),
+    18: Layout(BasicBlock, (2, 2, 2, 2)),
+    34: Layout(BasicBlock, (3, 4, 6, 3)),
+    50: Layout(BottleneckBlock, (3, 4, 6, 3)),
+}
+
+
+class ResNet3D(Encoder):
+    """3D ResNet: 7x7x7 stem of stride 2, max-pool of stride 2, four stages, global average pool.
+
+    Stages have `width` times 1, 2, 4, 8 channels; the second to fourth halve time, height and width. An
+    input of 16x224x224 therefore ends as 1x7x7; sizes that are smaller work too, down to one pixel.
+
+    Args:
+      depth: 10, 18, 34 (basic blocks) or 50 (bottlenecks).
+      width: channels of the stem and the first stage.
+      in_channels: 3 for RGB, 1 for depth.
+      num_classes: number of actions.
+      dropout: rate before the classifier.
+      zero_init_last_bn: start each block as the identity (Goyal et al., "Accurate, Large Minibatch SGD",
+        2017, section 5.1).
+      dtype: of the convolutions; parameters, BatchNorm and the classifier are float32.
+      rngs: stream `params`.
+
+    Raises:
+      ValueError: for an unknown depth.
+    """
+
+    def __init__(
+        self,
+        depth: int = 18,
+        width: int = 64,
+        in_channels: int = 3,
+        num_classes: int = 27,
+        dropout: float = 0.5,
+        zero_init_last_bn: bool = False,
+        dtype: DTypeLike = jnp.float32,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if depth not in LAYOUTS:
+            raise ValueError(f"depth {depth!r} was given; one of {sorted(LAYOUTS)} is expected")
+        layout = LAYOUTS[depth]
+        super().__init__(8 * width * layout.block.expansion, num_classes, dropout, rngs=rngs)
+        self.stem = Conv3D(in_channels, width, 7, (2, 2, 2), dtype=dtype, rngs=rngs)
+        self.stem_norm = batch_norm(width, rngs=rngs)
+        self.pool = MaxPool3D()
+        self.blocks: nnx.List = nnx.List()
+        channels_in = width
+        for stage, count in enumerate(layout.blocks):
+            channels = width * 2**stage
+            for index in range(count):
+                stride = 2 if stage > 0 and index == 0 else 1
+                self.blocks.append(
+                    layout.block(
+                        channels_in,
+                        channels,
+                        stride,
+                        zero_init_last_bn=zero_init_last_bn,
+                        dtype=dtype,
+                        rngs=rngs,
+                    )
+                )
+                channels_in = channels * layout.block.expansion
+
+    def encode(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B F"]:
+        """Return the features of a batch of clips, the mean over time and space of the last stage."""
+        x = self.pool(nnx.relu(self.stem_norm(self.stem(x))))
+        for block in self.blocks:
+            x = block(x)
+        return x.mean(axis=(1, 2, 3))

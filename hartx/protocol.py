@@ -1,0 +1,86 @@
+"""Which recordings train and which test.
+
+* `cross_subject`: odd subjects train, even subjects test (Chen et al., UTD-MHAD, ICIP 2015).
+* `loso:K`: subject K tests, all others train.
+* `random80:SEED`: 80 % of the recordings, drawn at random, train. Subjects are on both sides, so it
+  flatters: kept for comparison with numbers published this way.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hartx.errors import HartxError, suggestion
+
+FORMS = ("cross_subject", "loso:K", "random80:SEED")
+
+
+@dataclass(frozen=True)
+class RecordingId:
+    """What a protocol may look at."""
+
+    name: str
+    subject: int
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Indices into the list of recordings."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+def is_test(protocol: str, recordings: Sequence[RecordingId]) -> list[bool]:
+    """Return for each recording whether it belongs to the protocol's test side.
+
+    Raises:
+      HartxError: if `protocol` is none of `FORMS`.
+    """
+    if protocol == "cross_subject":
+        return [r.subject % 2 == 0 for r in recordings]
+    if match := re.fullmatch(r"loso:(\d+)", protocol):
+        return [r.subject == int(match[1]) for r in recordings]
+    if match := re.fullmatch(r"random80:(\d+)", protocol):
+        by_name = sorted(range(len(recordings)), key=lambda i: recordings[i].name)
+        order = np.random.default_rng(int(match[1])).permutation(by_name)
+        test = {int(i) for i in order[math.floor(0.8 * len(recordings)) :]}
+        return [i in test for i in range(len(recordings))]
+    near = suggestion(protocol.split(":")[0], [form.split(":")[0] for form in FORMS])
+    raise HartxError(f"config.protocol={protocol!r} was given; one of {', '.join(FORMS)} is expected{near}")
+
+
+def sides(protocol: str, recordings: Sequence[RecordingId], validation_subject: int = 0) -> Sides:
+    """Return the training, validation and test recordings.
+
+    Args:
+      protocol: one of `FORMS`.
+      recordings: all recordings of the dataset.
+      validation_subject: a training subject whose recordings are held out from training to select the
+        best checkpoint; 0 for none.
+
+    Raises:
+      HartxError: for an unknown protocol, a validation subject that does not train, or no recording to train on.
+    """
+    test = is_test(protocol, recordings)
+    validation = [not t and r.subject == validation_subject for t, r in zip(test, recordings, strict=True)]
+    train = [not t and not v for t, v in zip(test, validation, strict=True)]
+    present = sorted({r.subject for r in recordings})
+    if validation_subject and not any(validation):
+        raise HartxError(
+            f"config.validation_subject={validation_subject} was given, which is no training subject of "
+            f"protocol {protocol} (subjects present: {present})"
+        )
+    if not any(train):
+        raise HartxError(f"protocol {protocol} leaves nothing to train on (subjects present: {present})")
+
+    def indices(mask: list[bool]) -> tuple[int, ...]:
+        return tuple(i for i, chosen in enumerate(mask) if chosen)
+
+    return Sides(indices(train), indices(validation), indices(test))

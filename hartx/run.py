@@ -1,0 +1,150 @@
+"""A run's folder: from a config to a model, and from a finished run back to its trained model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flax import nnx
+from ml_collections import ConfigDict
+
+from hartx import config as configs
+from hartx.checkpoint import Checkpoints
+from hartx.data import Recordings, input_specs
+from hartx.errors import HartxError
+from hartx.models import create_model
+from hartx.optim import learning_rate, make_optimizer
+from hartx.train_step import Recipe, TrainState, make_state, split_model
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a run is."""
+
+    steps_per_epoch: float
+    num_steps: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+      config: what it was started with.
+      model: trained, in evaluation mode.
+      specs: stream to what the network reads (`edge.preprocess`).
+      labels: names of the actions.
+      report: what the evaluation wrote, None if it was not evaluated.
+      workdir: its folder.
+      step: how many steps the model was trained.
+    """
+
+    config: ConfigDict
+    model: nnx.Module
+    specs: dict[str, Any]
+    labels: tuple[str, ...]
+    report: dict[str, Any] | None
+    workdir: Path
+    step: int
+
+
+def schedule(config: ConfigDict, recordings: Recordings) -> Schedule:
+    """Return the length of a run over the training recordings."""
+    steps_per_epoch = len(recordings.sides.train) / config.batch_size
+    return Schedule(steps_per_epoch, max(1, round(config.num_epochs * steps_per_epoch)))
+
+
+def new_model(config: ConfigDict, num_classes: int) -> nnx.Module:
+    """Return the config's model with its initial parameters, which the seed decides."""
+    shapes = {stream: spec.shape for stream, spec in input_specs(config).items()}
+    return create_model(config.model, config.streams, shapes, num_classes, rngs=nnx.Rngs(params=config.seed))
+
+
+def tested_params(state: TrainState) -> Any:
+    """Return the parameters that are used at test: the average where there is one."""
+    return state.params if state.ema is None else state.ema
+
+
+def make_recipe(config: ConfigDict, num_classes: int, plan: Schedule) -> tuple[Recipe, TrainState]:
+    """Return what a run keeps and the state it starts with."""
+    rate = learning_rate(config, plan.num_steps, plan.steps_per_epoch)
+    optimizer = make_optimizer(config, rate)
+    model = new_model(config, num_classes)
+    graphdef, _, _ = split_model(model)
+    state = make_state(model, optimizer, ema=config.ema_decay > 0)
+    return Recipe(config, graphdef, optimizer, rate, num_classes), state
+
+
+def fingerprint(recordings: Recordings) -> str:
+    """Return a hash of the names of the training recordings, in order."""
+    names = "\n".join(recordings.ids[i].name for i in recordings.sides.train)
+    return hashlib.sha256(names.encode()).hexdigest()
+
+
+def keep_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> None:
+    """Write WORKDIR/run.json, with which the checkpoints can be read without the recordings.
+
+    Raises:
+      HartxError: if the run there was started on other training recordings.
+    """
+    path = workdir / "run.json"
+    values = {
+        "num_steps": plan.num_steps,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "labels": list(recordings.labels),
+        "train_recordings": fingerprint(recordings),
+    }
+    if path.exists() and json.loads(path.read_text()) != values:
+        raise HartxError(
+            f"{workdir} was started on other training recordings than those given now. "
+            "Give the same --config.dataset.raw_dir, or another --workdir"
+        )
+    configs.write_json(path, values)
+
+
+def is_finished(workdir: Path) -> bool:
+    """Return whether the run in `workdir` has its last checkpoint."""
+    path = workdir / "run.json"
+    return path.exists() and _last_step(workdir) == json.loads(path.read_text())["num_steps"]
+
+
+def _last_step(workdir: Path) -> int:
+    # Orbax renames a checkpoint to its step's number when it is whole.
+    return max((int(p.name) for p in (workdir / "checkpoints/last").glob("*") if p.name.isdigit()), default=0)
+
+
+def load_run(workdir: str | Path) -> Run:
+    """Return the finished run in `workdir`, with the checkpoint that its config tests: the last or the best.
+
+    Raises:
+      HartxError: if there is no run, it is not finished, or its checkpoint cannot be read.
+    """
+    workdir = Path(workdir)
+    config = configs.load(workdir)
+    if not is_finished(workdir):
+        raise HartxError(
+            f"the run in {workdir} is not finished (last checkpoint: step {_last_step(workdir)}). "
+            f"Finish it: python main.py --workdir={workdir}"
+        )
+    values = json.loads((workdir / "run.json").read_text())
+    plan = Schedule(values["steps_per_epoch"], values["num_steps"])
+    labels = tuple(values["labels"])
+    recipe, blank = make_recipe(config, len(labels), plan)
+    checkpoints = Checkpoints(workdir)
+    state = checkpoints.restore(blank, which=config.eval_checkpoint)
+    checkpoints.close()
+    model = nnx.merge(recipe.graphdef, tested_params(state), state.batch_stats)
+    model.eval()
+    report_path = workdir / "report.json"
+    return Run(
+        config=config,
+        model=model,
+        specs=input_specs(config),
+        labels=labels,
+        report=json.loads(report_path.read_text()) if report_path.exists() else None,
+        workdir=workdir,
+        step=int(state.step),
+    )

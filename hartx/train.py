@@ -1,0 +1,122 @@
+"""The training loop.
+
+A run resumes in this order: config.json is compared, the recordings are opened and compared, the newest
+checkpoint puts back parameters, BatchNorm statistics, optimiser, average, step and data iterator, and the
+logs forget what came after it. From there on every step is the one that an undisturbed run would take.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from hartx import config as configs
+from hartx import run as runs
+from hartx.checkpoint import Checkpoints
+from hartx.data import Recordings, dataset_name, open_recordings, training_batches
+from hartx.evaluate import predict
+from hartx.mesh import make_devices
+from hartx.progress import TrainingProgress
+from hartx.train_step import TrainState, train_step
+
+_log = logging.getLogger(__name__)
+
+
+def train(config: ConfigDict, workdir: Path) -> None:
+    """Train the config's model, or go on where a run in `workdir` stopped, until its last step.
+
+    Raises:
+      HartxError: for a config that cannot run, another run in `workdir`, or a loss that is not finite.
+      datasets.errors.DatasetError: if the recordings cannot be prepared.
+    """
+    # --- what there is to learn from ---------------------------------------------------------------
+    configs.check(config)
+    if runs.is_finished(workdir):
+        configs.keep(config, workdir)
+        _log.info("the run in %s is finished", workdir)
+        return
+    devices = make_devices(config.batch_size)
+    recordings = open_recordings(config)
+    plan = runs.schedule(config, recordings)
+    batches = training_batches(recordings, config)
+    configs.keep(config, workdir)
+    runs.keep_plan(workdir, plan, recordings)
+
+    # --- where the run stands ----------------------------------------------------------------------
+    recipe, state = runs.make_recipe(config, len(recordings.labels), plan)
+    state = devices.put_replicated(state)
+    checkpoints = Checkpoints(workdir)
+    start_step = checkpoints.latest_step() or 0
+    if start_step:
+        state = checkpoints.restore(state, batches)
+    _say_what_runs(config, recordings, plan, start_step)
+
+    # --- the loop ----------------------------------------------------------------------------------
+    key = devices.put_replicated(jax.random.key(config.seed))
+    step_fn = jax.jit(functools.partial(train_step, recipe), donate_argnums=0)
+    checkpoint_steps = max(1, round(config.checkpoint_epochs * plan.steps_per_epoch))
+    best_score = checkpoints.best_score()
+    with TrainingProgress(workdir, start_step, plan.num_steps, config.batch_size, config.log_steps) as progress:
+        for step in range(start_step + 1, plan.num_steps + 1):
+            asked = time.perf_counter()
+            batch = next(batches)
+            progress.waited(time.perf_counter() - asked)
+            if step == start_step + 1:
+                progress.write_clips(step, batch["inputs"])
+            inputs, labels = devices.put_batch((batch["inputs"], batch["label"]))
+            with jax.transfer_guard("disallow"):  # a hidden copy to the host is an error, not a slow run
+                state, metrics = step_fn(state, inputs, labels, key)
+            progress.update(step, metrics, [str(name) for name in batch["name"]])
+            if step % checkpoint_steps == 0 or step == plan.num_steps:
+                progress.flush()  # raises before a state that is not finite replaces a good one
+                score = _score(config, recipe, state, recordings, progress, step)
+                checkpoints.save(step, state, batches, score, best=score > best_score)
+                best_score = max(best_score, score)
+                progress.last_checkpoint = step
+    checkpoints.close()
+
+
+def _say_what_runs(config: ConfigDict, recordings: Recordings, plan: runs.Schedule, start_step: int) -> None:
+    given = "" if config.dataset.raw_dir else " (no --config.dataset.raw_dir was given)"
+    _log.info("dataset %s%s, protocol %s", dataset_name(config), given, config.protocol)
+    _log.info(
+        "%d recordings train, %d validate, %d test; streams %s",
+        len(recordings.sides.train),
+        len(recordings.sides.validation),
+        len(recordings.sides.test),
+        " + ".join(config.streams),
+    )
+    _log.info(
+        "%s step %d of %d on %d %s device(s)",
+        "resuming after" if start_step else "starting before",
+        start_step or 1,
+        plan.num_steps,
+        len(jax.devices()),
+        jax.default_backend(),
+    )
+
+
+def _score(
+    config: ConfigDict,
+    recipe: runs.Recipe,
+    state: TrainState,
+    recordings: Recordings,
+    progress: TrainingProgress,
+    step: int,
+) -> float:
+    """Return what "best" means: accuracy on the validation subject, else the training loss, negated."""
+    loss = progress.mean_loss()
+    if not recordings.sides.validation:
+        return -loss
+    predictions = predict(
+        config, recipe.graphdef, runs.tested_params(state), state.batch_stats, recordings, "validation"
+    )
+    top1 = float(np.mean(predictions.probabilities.argmax(-1) == predictions.labels))
+    progress.write(step, {"validation_top1": top1})
+    return top1

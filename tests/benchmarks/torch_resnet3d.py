@@ -1,0 +1,70 @@
+"""The 3D ResNet-18 of hartx.models in PyTorch, for bench_conv3d.py, which starts it where torch is installed.
+
+Takes a setting as JSON; for each line on its input it takes one training step and prints its seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import torch
+from torch import nn
+
+LEARNING_RATE = 1e-3
+
+
+def conv(channels_in: int, channels_out: int, size: int, stride: int = 1) -> nn.Sequential:
+    """Return a convolution and BatchNorm."""
+    return nn.Sequential(
+        nn.Conv3d(channels_in, channels_out, size, stride, padding=size // 2, bias=False),
+        nn.BatchNorm3d(channels_out),
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3x3 convolutions and a shortcut."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = conv(channels_in, channels, 3, stride)
+        self.conv2 = conv(channels, channels, 3)
+        same = stride == 1 and channels_in == channels
+        self.shortcut = nn.Identity() if same else conv(channels_in, channels, 1, stride)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.conv2(torch.relu(self.conv1(x))) + self.shortcut(x))
+
+
+def resnet18(width: int, num_classes: int = 27) -> nn.Sequential:
+    """Return the network."""
+    layers = [conv(3, width, 7, 2), nn.ReLU(), nn.MaxPool3d(3, 2, padding=1)]
+    channels_in = width
+    for stage in range(4):
+        for index in range(2):
+            channels = width * 2**stage
+            layers.append(BasicBlock(channels_in, channels, 2 if stage and not index else 1))
+            channels_in = channels
+    layers += [nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(channels_in, num_classes)]
+    return nn.Sequential(*layers)
+
+
+def main() -> None:
+    """Take a step for each line of input."""
+    setting = json.loads(sys.argv[1])
+    model = resnet18(setting["width"])
+    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
+    clips = torch.randn(setting["batch"], 3, setting["frames"], setting["size"], setting["size"])
+    labels = torch.zeros(setting["batch"], dtype=torch.long)
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters in PyTorch", file=sys.stderr)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(clips), labels).backward()
+        optimizer.step()
+        print(time.perf_counter() - started, flush=True)
+
+
+if __name__ == "__main__":
+    main()

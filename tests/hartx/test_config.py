@@ -1,0 +1,123 @@
+"""Configs: golden files, checked values, and the one that a run keeps."""
+
+import importlib
+import json
+import os
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import base
+from hartx import config as configs
+from hartx.errors import HartxError
+
+EXPERIMENTS = ("rgb", "depth", "skeleton", "fusion:rgb", "fusion:depth", "fusion:demo")
+
+
+def get(experiment):
+    name, _, variant = experiment.partition(":")
+    get_config = importlib.import_module(f"configs.{name}").get_config
+    return get_config(variant) if variant else get_config()
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_golden(experiment, repository):
+    """Any change of a default is a diff that somebody reads. HARTX_GOLDEN=write writes the files anew."""
+    text = "".join(f"{k} = {v!r}\n" for k, v in sorted(configs.flatten(get(experiment)).items()))
+    golden = repository / "tests/hartx/golden" / (experiment.replace(":", "_") + ".txt")
+    if os.environ.get("HARTX_GOLDEN") == "write":
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+def test_every_config_file_has_a_golden_file(repository):
+    files = {path.stem for path in (repository / "configs").glob("*.py")} - {"__init__", "base"}
+    assert files == {experiment.partition(":")[0] for experiment in EXPERIMENTS}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_config_is_sound_and_has_a_docstring_with_its_command(experiment):
+    config = get(experiment)
+    configs.check(config)
+    document = importlib.import_module(f"configs.{experiment.partition(':')[0]}").__doc__
+    assert f"--config=configs/{experiment.partition(':')[0]}.py" in document
+
+
+@pytest.mark.parametrize(
+    "field, value, message",
+    [
+        ("streams", ("depht",), "did you mean 'depth'"),
+        ("streams", (), "config.streams is empty"),
+        ("dataset.name", "utd_mahd", "did you mean 'utd_mhad'"),
+        ("clip.sampling", "windows", "did you mean 'window'"),
+        ("model.dtype", "float16", "float32, bfloat16"),
+        ("batch_size", 0, "at least 1"),
+        ("label_smoothing", 1.0, "0 <= value < 1"),
+        ("modality_dropout", -0.1, "0 <= value < 1"),
+        ("accumulate", 3, "no multiple"),
+        ("protocol", "losso:7", "did you mean 'loso'"),
+    ],
+)
+def test_a_value_no_run_can_use_is_refused(field, value, message):
+    config = base.get_config()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(HartxError, match=message):
+        configs.check(config)
+
+
+def test_a_crop_larger_than_the_frame_is_refused():
+    config = get("rgb")
+    config.clip.crop = 300
+    with pytest.raises(HartxError, match="larger than"):
+        configs.check(config)
+
+
+def test_keep_and_load_round_trip(tmp_path):
+    config = get("fusion:depth")
+    configs.keep(config, tmp_path)
+    assert configs.flatten(configs.load(tmp_path)) == configs.flatten(config)
+    assert isinstance(configs.load(tmp_path).streams, tuple)
+    configs.keep(configs.load(tmp_path), tmp_path)
+
+
+def test_another_config_in_the_workdir_is_refused_and_the_difference_named(tmp_path):
+    config = base.get_config()
+    configs.keep(config, tmp_path)
+    config.optim.learning_rate = 5e-4
+    with pytest.raises(HartxError, match=r"optim\.learning_rate: 0\.001 there, 0\.0005 now"):
+        configs.keep(config, tmp_path)
+    assert configs.load(tmp_path).optim.learning_rate == 1e-3
+
+
+def test_fields_that_leave_the_run_the_same_may_change(tmp_path):
+    config = base.get_config()
+    configs.keep(config, tmp_path)
+    config.dataset.data_dir = "/elsewhere"
+    config.clip.views = 4
+    configs.keep(config, tmp_path)
+    assert configs.load(tmp_path).clip.views == 4
+    for field in configs.FREE_FIELDS:
+        assert field in configs.flatten(config)
+
+
+def test_an_empty_workdir_says_how_to_start(tmp_path):
+    with pytest.raises(HartxError, match=r"--config=configs/fusion.py"):
+        configs.load(tmp_path)
+
+
+def test_a_damaged_config_is_one_clear_error(tmp_path):
+    (tmp_path / "config.json").write_text('{"name": "x"')
+    with pytest.raises(HartxError, match="damaged"):
+        configs.load(tmp_path)
+
+
+def test_write_json_leaves_the_old_file_if_it_cannot_finish(tmp_path):
+    path = tmp_path / "a.json"
+    configs.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        configs.write_json(path, {"a": object()})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_flatten_names_nested_fields():
+    assert configs.flatten(ConfigDict({"a": {"b": (1, 2)}, "c": 3})) == {"a.b": [1, 2], "c": 3}

@@ -1,0 +1,103 @@
+"""What a user gets wrong on the command line of main.py: one clear error, exit code 1 or 2, nothing lost."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+SMALL = "--config=tests/hartx/small_config.py"
+
+
+def run(repository, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "main.py", *arguments],
+        cwd=repository,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--config=configs/fusion.py:dpeth"], "one of rgb, depth, demo is expected"),
+        (["--config=configs/nope.py"], "configs/nope.py"),
+        (["--config=configs/skeleton.py", "--config.optim.learning_rat=1"], 'Did you mean "learning_rate"'),
+        (["--config=configs/skeleton.py", "--config.optmi.learning_rate=1"], 'Did you mean "optim"'),
+        (["--config=configs/skeleton.py", "--config.optim.learning_rate=fast"], "could not convert"),
+        (["--confg=configs/skeleton.py"], "Did you mean: config"),
+        (["--config=configs/skeleton.py", "--mode=evalute"], "train|evaluate"),
+    ],
+)
+def test_a_mistyped_flag_is_one_line_and_exit_code_2(repository, arguments, message):
+    done = run(repository, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "give --config=configs/fusion.py"),
+        ([SMALL, "surplus"], "unexpected arguments: surplus"),
+        (["--workdir={tmp}/none"], "holds no run"),
+        ([SMALL, "--workdir={tmp}/none", "--mode=evaluate"], "holds no run"),
+        (
+            ["--config=configs/skeleton.py", "--config.dataset.raw_dir={tmp}/none", "--workdir={tmp}/a"],
+            "does not exist",
+        ),
+        (["--config=configs/skeleton.py", "--config.dataset.raw_dir={tmp}", "--workdir={tmp}/a"], "no recording"),
+        ([SMALL, "--config.dataset.raw_dir={tmp}", "--workdir={tmp}/a"], "leave one of them out"),
+        ([SMALL, "--config.protocol=losso:7", "--workdir={tmp}/a"], "did you mean 'loso'"),
+        ([SMALL, "--config.batch_size=0", "--workdir={tmp}/a"], "at least 1"),
+    ],
+)
+def test_what_cannot_run_is_one_error_and_exit_code_1(repository, tmp_path, arguments, message):
+    done = run(repository, *(argument.format(tmp=tmp_path) for argument in arguments))
+    assert done.returncode == 1
+    assert message in done.stdout + done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "a").exists(), "a run that cannot start leaves no folder"
+
+
+def test_more_recordings_in_a_batch_than_there_are_is_refused(repository, small_data, tmp_path):
+    done = run(
+        repository,
+        SMALL,
+        f"--config.dataset.data_dir={small_data}",
+        "--config.batch_size=109",
+        f"--workdir={tmp_path}/a",
+    )
+    assert done.returncode == 1
+    assert "error: config.batch_size=109 is more than the 108 training recordings" in done.stderr
+
+
+def test_help_helps(repository):
+    done = run(repository, "--help")
+    assert "--config=configs/fusion.py" in done.stdout and "--workdir" in done.stdout
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 3 MiB; skips where none can be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a file system of limited size cannot be mounted here (it needs root)")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_clear_error(repository, small_data, small_disk):
+    filler = small_disk / "filler"
+    filler.write_bytes(b"x" * (2600 * 1024))
+    arguments = (SMALL, f"--config.dataset.data_dir={small_data}", f"--workdir={small_disk}/a")
+    done = run(repository, *arguments)
+    assert done.returncode == 1
+    assert "error: " in done.stderr and "No space left" in done.stderr and "Traceback" not in done.stderr
+    assert str(small_disk) in done.stderr

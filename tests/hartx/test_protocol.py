@@ -1,0 +1,72 @@
+"""Which recordings train and which test."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hartx.errors import HartxError
+from hartx.protocol import RecordingId, is_test, sides
+
+RECORDINGS = [RecordingId(f"a{a}_s{s}_t{t}", s) for a in range(1, 28) for s in range(1, 9) for t in range(1, 5)]
+protocols = st.one_of(
+    st.just("cross_subject"),
+    st.integers(1, 8).map("loso:{}".format),
+    st.integers(0, 50).map("random80:{}".format),
+)
+
+
+@given(protocols, st.sampled_from([0, 1, 3, 5, 7]))
+def test_sides_are_disjoint_and_complete(protocol, validation_subject):
+    if protocol == f"loso:{validation_subject}":
+        return
+    found = sides(protocol, RECORDINGS, validation_subject)
+    everything = [*found.train, *found.validation, *found.test]
+    assert sorted(everything) == list(range(len(RECORDINGS)))
+
+
+@given(st.one_of(st.just("cross_subject"), st.integers(1, 8).map("loso:{}".format)))
+def test_no_subject_is_on_both_sides(protocol):
+    found = sides(protocol, RECORDINGS)
+    subjects = [{RECORDINGS[i].subject for i in side} for side in (found.train, found.test)]
+    assert subjects[0] & subjects[1] == set()
+
+
+def test_cross_subject_trains_on_odd_subjects():
+    found = sides("cross_subject", RECORDINGS)
+    assert {RECORDINGS[i].subject for i in found.train} == {1, 3, 5, 7}
+    assert {RECORDINGS[i].subject for i in found.test} == {2, 4, 6, 8}
+
+
+def test_loso_tests_on_the_subject_left_out():
+    assert {RECORDINGS[i].subject for i in sides("loso:7", RECORDINGS).test} == {7}
+
+
+def test_random80_depends_on_the_seed_alone():
+    first = is_test("random80:1", RECORDINGS)
+    shuffled = RECORDINGS[::-1]
+    assert is_test("random80:1", shuffled) == first[::-1]
+    assert is_test("random80:2", RECORDINGS) != first
+    assert sum(first) == len(RECORDINGS) - int(0.8 * len(RECORDINGS))
+
+
+def test_validation_takes_a_training_subject_only():
+    found = sides("loso:7", RECORDINGS, validation_subject=5)
+    assert {RECORDINGS[i].subject for i in found.validation} == {5}
+    with pytest.raises(HartxError, match="validation_subject=7"):
+        sides("loso:7", RECORDINGS, validation_subject=7)
+
+
+@pytest.mark.parametrize("protocol", ["cross_subjekt", "loso", "loso:x", "random80", ""])
+def test_an_unknown_protocol_is_refused(protocol):
+    with pytest.raises(HartxError, match="loso:K"):
+        is_test(protocol, RECORDINGS)
+
+
+def test_the_nearest_protocol_is_suggested():
+    with pytest.raises(HartxError, match="did you mean 'cross_subject'"):
+        is_test("crosssubject", RECORDINGS)
+
+
+def test_nothing_to_train_on_is_an_error():
+    with pytest.raises(HartxError, match="nothing to train on"):
+        sides("loso:7", [r for r in RECORDINGS if r.subject == 7])

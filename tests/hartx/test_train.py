@@ -1,0 +1,288 @@
+"""The real training function, end to end, on small recordings."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from hartx.data import input_specs, open_recordings, training_batches
+from hartx.errors import HartxError
+from hartx.evaluate import evaluate
+from hartx.progress import NonFiniteLoss, read_metrics
+from hartx.run import load_run
+from hartx.train import train
+from tests.hartx import small_config
+
+
+@pytest.fixture
+def config(small_data):
+    config = small_config.get_config()
+    config.dataset.data_dir = str(small_data)
+    return config
+
+
+def command(small_data, workdir, *more):
+    return [
+        sys.executable,
+        "main.py",
+        "--config=tests/hartx/small_config.py",
+        f"--config.dataset.data_dir={small_data}",
+        f"--workdir={workdir}",
+        *more,
+    ]
+
+
+def run(repository, small_data, workdir, *more, **environment):
+    return subprocess.run(
+        command(small_data, workdir, *more),
+        cwd=repository,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def parameters(workdir):
+    """Everything a model consists of, by name."""
+    state = nnx.state(load_run(workdir).model)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+
+
+@pytest.fixture(scope="module")
+def finished(repository, small_data, tmp_path_factory):
+    """A run that nothing disturbed, and what it printed."""
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    done = run(repository, small_data, workdir)
+    assert done.returncode == 0, done.stderr
+    return workdir, done
+
+
+def test_one_step_end_to_end(config, tmp_path):
+    config.num_epochs = 1
+    config.batch_size = 104
+    train(config, tmp_path)
+    report = evaluate(config, tmp_path)
+    assert report["steps"] == 1 and report["clips"] == 108
+    assert np.isfinite(read_metrics(tmp_path)[0]["loss"])
+
+
+def test_a_run_leaves_a_report_pictures_and_logs(finished):
+    workdir, done = finished
+    report = json.loads((workdir / "report.json").read_text())
+    assert report["protocol"] == "cross_subject" and report["test_subjects"] == [2, 4, 6, 8]
+    assert report["clips"] == 108 == sum(c["support"] for c in report["per_class"].values())
+    for field in ("top1", "top5", "precision_macro", "recall_macro", "f1_macro"):
+        assert 0 <= report[field] <= 1
+    assert report["interval95"][0] <= report["top1"] <= report["interval95"][1]
+    assert report["parameters"] == sum(
+        value.size for name, value in parameters(workdir).items() if "mean" not in name and "var" not in name
+    )
+    assert report["flops"] > 0 and report["config"]["name"] == "small"
+    for picture in ("confusion_matrix.png", "training_curves.png"):
+        assert (workdir / picture).read_bytes().startswith(b"\x89PNG")
+    assert list((workdir / "tensorboard").iterdir())
+    assert "top-1" in done.stdout and "synthetic_mhad" in done.stderr
+
+
+def test_training_learns(finished):
+    losses = [row["loss"] for row in read_metrics(finished[0]) if "loss" in row]
+    assert np.mean(losses[-4:]) < np.mean(losses[:4]) - 0.2
+
+
+def test_a_finished_run_says_so_and_stays_as_it_is(finished, repository, small_data):
+    workdir, _ = finished
+    before = (workdir / "report.json").stat().st_mtime_ns, parameters(workdir)
+    again = subprocess.run(
+        [sys.executable, "main.py", f"--workdir={workdir}"], cwd=repository, capture_output=True, text=True, timeout=600
+    )
+    assert again.returncode == 0 and "finished" in again.stderr
+    assert (workdir / "report.json").stat().st_mtime_ns == before[0]
+
+
+def test_evaluating_again_gives_the_same_report(finished, repository, small_data):
+    workdir, _ = finished
+    before = json.loads((workdir / "report.json").read_text())
+    assert run(repository, small_data, workdir, "--mode=evaluate").returncode == 0
+    after = json.loads((workdir / "report.json").read_text())
+    for report in (before, after):
+        report.pop("evaluate_time_s")
+    assert before == after
+
+
+def test_a_run_that_is_killed_ends_with_the_very_same_parameters(finished, repository, small_data, tmp_path):
+    """kill -9 at three random instants; the last start is left alone."""
+    workdir, _ = finished
+    undisturbed = parameters(workdir)
+    killed, rng = tmp_path / "killed", random.Random(time.time_ns())
+    for _ in range(3):
+        process = subprocess.Popen(
+            command(small_data, killed), cwd=repository, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        before = len(read_metrics(killed))
+        steps = rng.randint(1, 5)
+        while len(read_metrics(killed)) < before + steps and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(rng.random() * 0.3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert run(repository, small_data, killed).returncode == 0
+    resumed = parameters(killed)
+    assert undisturbed.keys() == resumed.keys()
+    for name, value in undisturbed.items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+    losses = [{row["step"]: row["loss"] for row in read_metrics(w) if "loss" in row} for w in (workdir, killed)]
+    assert losses[0] == losses[1]
+
+
+def test_eight_devices_learn_as_one_does(finished, repository, small_data, tmp_path):
+    done = run(repository, small_data, tmp_path / "eight", XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    assert done.returncode == 0, done.stderr
+    assert "8 cpu device" in done.stderr
+    one, eight = (
+        [row["loss"] for row in read_metrics(workdir) if "loss" in row] for workdir in (finished[0], tmp_path / "eight")
+    )
+    assert len(one) == len(eight) == 20
+    np.testing.assert_allclose(eight, one, atol=1e-3)
+
+
+def test_a_batch_that_the_devices_do_not_divide_is_refused(repository, small_data, tmp_path):
+    done = run(
+        repository,
+        small_data,
+        tmp_path,
+        "--config.batch_size=12",
+        XLA_FLAGS="--xla_force_host_platform_device_count=8",
+    )
+    assert done.returncode == 1
+    assert "error: config.batch_size=12 is no multiple of the 8 devices" in done.stderr
+    assert "--config.batch_size=16" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_accumulation_takes_the_same_number_of_steps(config, tmp_path):
+    config.accumulate = 4
+    config.num_epochs = 1
+    train(config, tmp_path)
+    assert load_run(tmp_path).step == round(108 / 16)
+
+
+def test_an_average_of_the_parameters_is_what_is_tested(config, tmp_path):
+    config.num_epochs = 1
+    plain, averaged = tmp_path / "plain", tmp_path / "averaged"
+    train(config, plain)
+    config.ema_decay = 0.9
+    train(config, averaged)
+    one, other = parameters(plain), parameters(averaged)
+    assert any((one[name] != other[name]).any() for name in one if "kernel" in name)
+    assert all((one[name] == other[name]).all() for name in one if "mean" in name)  # the training itself is the same
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16"])
+def test_bfloat16_trains(config, tmp_path, dtype):
+    config.model.dtype = dtype
+    config.num_epochs = 1
+    train(config, tmp_path)
+    assert all(value.dtype == np.float32 for value in parameters(tmp_path).values())
+
+
+def test_a_validation_subject_selects_the_best_checkpoint(config, tmp_path):
+    config.validation_subject = 5
+    config.eval_checkpoint = "best"
+    train(config, tmp_path)
+    scores = {row["step"]: row["validation_top1"] for row in read_metrics(tmp_path) if "validation_top1" in row}
+    best = max(scores.values())
+    assert load_run(tmp_path).step == min(step for step, score in scores.items() if score == best)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path):
+    config.optim.learning_rate = 1e30
+    config.optim.clip_norm = 0.0
+    config.optim.warmup_epochs = 0.0
+    config.checkpoint_epochs = 0.1  # a checkpoint after every step: the first is still good
+    with pytest.raises(NonFiniteLoss) as caught:
+        train(config, tmp_path)
+    text = str(caught.value)
+    assert "batch: a" in text and "_s" in text
+    assert "last good checkpoint: step" in text
+    saved = [int(path.name) for path in (tmp_path / "checkpoints/last").iterdir() if path.name.isdigit()]
+    assert f"last good checkpoint: step {max(saved)}" in text
+
+
+def test_an_unfinished_run_is_not_tested(config, tmp_path):
+    config.optim.learning_rate = 1e30
+    config.optim.clip_norm = 0.0
+    with pytest.raises(NonFiniteLoss):
+        train(config, tmp_path)
+    with pytest.raises(HartxError, match="not finished"):
+        load_run(tmp_path)
+
+
+def test_other_recordings_in_the_same_workdir_are_refused(config, tmp_path):
+    config.num_epochs = 1
+    train(config, tmp_path)
+    values = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(values | {"train_recordings": "0" * 64, "num_steps": 99}))
+    with pytest.raises(HartxError, match="other training recordings"):
+        train(config, tmp_path)
+
+
+def test_a_damaged_checkpoint_is_one_clear_error(config, tmp_path):
+    config.num_epochs = 1
+    train(config, tmp_path)
+    for path in (tmp_path / "checkpoints/last").rglob("*"):
+        if path.is_file() and path.stat().st_size > 2000:
+            path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(HartxError, match="cannot be read"):
+        load_run(tmp_path)
+
+
+def test_nothing_on_the_test_side_is_reported_not_invented(config, tmp_path):
+    config.num_epochs = 1
+    config.protocol = "loso:9"
+    train(config, tmp_path)
+    report = evaluate(config, tmp_path)
+    assert report["clips"] == 0 and report["top1"] is None and report["train_clips"] == 216
+
+
+def test_batches_are_the_same_at_every_start_and_differ_between_epochs(config):
+    recordings = open_recordings(config)
+    once, again = training_batches(recordings, config), training_batches(recordings, config)
+    first = [next(once) for _ in range(8)]
+    for batch in first:
+        twin = next(again)
+        assert list(batch["name"]) == list(twin["name"])
+        for stream, values in batch["inputs"].items():
+            np.testing.assert_array_equal(values, twin["inputs"][stream])
+    assert set(first[0]["name"]) != set(first[7]["name"])
+
+
+def test_a_batch_has_the_shapes_that_the_specifications_state(config):
+    batch = next(training_batches(open_recordings(config), config))
+    for stream, spec in input_specs(config).items():
+        assert batch["inputs"][stream].shape == (config.batch_size, *spec.shape)
+        assert batch["inputs"][stream].dtype == np.float32
+
+
+def test_no_training_batch_holds_a_test_subject(config):
+    recordings = open_recordings(config)
+    batches = training_batches(recordings, config)
+    names = {str(name) for _ in range(20) for name in next(batches)["name"]}
+    assert {int(name.split("_s")[1][0]) for name in names} == {1, 3, 5, 7}
+
+
+def test_worker_processes_give_the_batches_that_threads_give(repository, small_data):
+    """In a process of its own: Grain starts its workers from a main module that can be imported."""
+    script = repository / "tests/hartx/batches_of_workers.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(small_data)], cwd=repository, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "equal" in done.stdout

@@ -1,0 +1,185 @@
+"""Models over a dictionary of modalities, and how a config makes them."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from configs import base
+from hartx.errors import HartxError
+from hartx.models import Fusion, SingleStream, SkeletonLSTM, create_model
+
+SHAPES = {"rgb": (4, 16, 16, 3), "depth": (4, 16, 16, 1), "skeleton": (6, 75)}
+
+
+def small_config():
+    config = base.get_config().model
+    config.video.depth, config.video.width = 10, 4
+    config.skeleton.features = 16
+    config.fusion.hidden = 12
+    return config
+
+
+def changed_model(streams, **changes):
+    config = small_config()
+    config.update(changes)
+    return create_model(config, streams, SHAPES, 27, rngs=nnx.Rngs(0))
+
+
+# Building a model takes seconds, of which each test gets a copy.
+build = functools.cache(changed_model)
+
+
+def small_model(*streams):
+    return nnx.clone(build(streams))
+
+
+encode = nnx.jit(lambda encoder, x: encoder.encode(x))
+classify = nnx.jit(lambda encoder, x: encoder(x))
+apply = nnx.jit(lambda model, inputs: model(inputs))
+apply_with_streams = nnx.jit(lambda model, inputs, rngs=None: model.with_streams(inputs, rngs=rngs))
+
+
+def clips(*streams, batch=2):
+    rng = np.random.default_rng(0)
+    return {s: jnp.asarray(rng.normal(size=(batch, *SHAPES[s])), jnp.float32) for s in streams}
+
+
+@pytest.mark.parametrize("streams", [("depth", "skeleton"), ("rgb", "depth", "skeleton")])
+def test_fusion_joins_the_features_of_any_set_of_streams(streams):
+    model = small_model(*streams)
+    sizes = [model.streams[name].num_features for name in streams]
+    assert sizes == [16 if name == "skeleton" else 32 for name in streams]
+    assert model.hidden.kernel.shape == (sum(sizes), 12)
+    model.eval()
+    output = apply_with_streams(model, clips(*streams))
+    assert output.logits.shape == (2, 27)
+    assert {name: logits.shape for name, logits in output.stream_logits.items()} == dict.fromkeys(streams, (2, 27))
+
+
+def test_fusion_of_the_design_has_768_features():
+    model = nnx.eval_shape(
+        lambda: create_model(base.get_config().model, ("depth", "skeleton"), SHAPES, 27, rngs=nnx.Rngs(0))
+    )
+    assert model.hidden.kernel.shape == (768, 512)
+    assert model.classifier.kernel.shape == (512, 27)
+
+
+def test_features_are_joined_in_the_order_given():
+    model = small_model("skeleton", "depth")
+    model.eval()
+    inputs = clips("skeleton", "depth")
+    joined = [encode(model.streams[name], inputs[name]) for name in ("skeleton", "depth")]
+    expected = model.classifier(nnx.relu(model.hidden(jnp.concatenate(joined, axis=-1))))
+    np.testing.assert_allclose(apply(model, inputs), expected, atol=1e-5)
+
+
+def test_stream_logits_are_those_of_the_streams_alone():
+    model = small_model("depth", "skeleton")
+    model.eval()
+    inputs = clips("depth", "skeleton")
+    output = apply_with_streams(model, inputs)
+    np.testing.assert_allclose(output.logits, apply(model, inputs), atol=1e-6)
+    for name, logits in output.stream_logits.items():
+        np.testing.assert_allclose(logits, classify(model.streams[name], inputs[name]), atol=1e-6)
+
+
+def test_single_stream_is_its_encoder():
+    model = small_model("skeleton")
+    assert isinstance(model, SingleStream)
+    model.eval()
+    inputs = clips("skeleton")
+    np.testing.assert_array_equal(apply(model, inputs), classify(model.streams["skeleton"], inputs["skeleton"]))
+    output = apply_with_streams(model, inputs)
+    np.testing.assert_array_equal(output.logits, apply(model, inputs))
+    assert output.stream_logits == {}
+
+
+@pytest.mark.parametrize("absent", ["depth", "skeleton"])
+def test_absent_modality_is_finite_and_leaves_the_other_to_decide(absent):
+    model = small_model("depth", "skeleton")
+    model.eval()
+    inputs = clips("depth", "skeleton")
+    inputs[absent] = jnp.zeros_like(inputs[absent])
+    logits = apply(model, inputs)
+    assert jnp.isfinite(logits).all()
+    assert jnp.abs(logits[0] - logits[1]).max() > 1e-6
+
+
+def test_dropout_is_decided_by_the_key():
+    model = small_model("depth", "skeleton")
+    model.train()
+    inputs = clips("depth", "skeleton")
+
+    def logits(seed):
+        output = apply_with_streams(model, inputs, nnx.Rngs(dropout=jax.random.key(seed)))
+        return np.stack([output.logits, *output.stream_logits.values()])
+
+    np.testing.assert_array_equal(logits(0), logits(0))
+    assert (np.abs(logits(0) - logits(1)).max(axis=(1, 2)) > 1e-6).all()
+
+
+def test_training_without_a_key_is_an_error():
+    model = small_model("skeleton")
+    model.train()
+    with pytest.raises(ValueError, match="rngs"):
+        model(clips("skeleton"))
+
+
+def test_splitting_gives_parameters_and_statistics_only():
+    model = small_model("depth", "skeleton")
+    _, params, stats, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
+    assert jax.tree.leaves(params) and jax.tree.leaves(stats) and not jax.tree.leaves(rest)
+
+
+def test_lowering_and_recurrence_switch_for_the_whole_model():
+    model = small_model("depth", "skeleton")
+    model.eval()
+    inputs = clips("depth", "skeleton")
+    expected = apply(model, inputs)
+    model.set_attributes(lowering="native")
+    model.set_attributes(recurrence="unrolled")
+    lowerings = {module.lowering for _, module in nnx.iter_modules(model) if hasattr(module, "lowering")}
+    assert lowerings == {"native"}
+    np.testing.assert_allclose(apply(model, inputs), expected, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_parameters():
+    first, second, other = (
+        jax.tree.leaves(nnx.state(create_model(small_config(), ("skeleton",), SHAPES, 27, rngs=nnx.Rngs(s))))
+        for s in (0, 0, 1)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_dtype_reaches_the_convolutions():
+    assert changed_model(("depth",), dtype="bfloat16").streams["depth"].stem.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("streams", "changes", "message"),
+    [
+        (("dept", "skeleton"), {}, "'dept' was given.*did you mean 'depth'"),
+        ((), {}, "no stream"),
+        (("depth",), {"dtype": "float23"}, "did you mean 'float32'"),
+        (("depth",), {"video": {"depth": 19}}, "depth 19 was given"),
+        (("skeleton",), {"skeleton": {"pooling": "first"}}, "'first' was given"),
+    ],
+)
+def test_a_config_no_model_can_have_is_refused(streams, changes, message):
+    with pytest.raises(HartxError, match=message):
+        changed_model(streams, **changes)
+
+
+def test_fusion_takes_encoders_of_ones_own():
+    encoders = {name: SkeletonLSTM(6, 8, rngs=nnx.Rngs(0)) for name in ("left", "right")}
+    model = Fusion(encoders, hidden=4, num_classes=3, rngs=nnx.Rngs(0))
+    model.eval()
+    inputs = {name: jnp.ones((2, 5, 6)) for name in encoders}
+    assert model(inputs).shape == (2, 3)
