@@ -139,7 +139,7 @@ class TrainingProgress:
             self._writer.add_image(f"clips/{stream}", picture, step, dataformats="HWC")
 
 
-def read_metrics(workdir: Path) -> list[dict[str, float]]:
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     """Return the rows of WORKDIR/metrics.jsonl; a last line that was cut off by a kill is left out."""
     path = workdir / "metrics.jsonl"
     rows = []

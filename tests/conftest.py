@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
-# Before JAX is imported anywhere: tests are small, and 8 devices are asked for where they are meant.
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Before JAX is imported anywhere, and for the commands that tests start. The networks of the tests are tiny:
+# nearly all their time would go into compiling, so programs are little optimised, and kept between processes.
+_PROGRAMS = tempfile.TemporaryDirectory(prefix="hartx_tests_")
+os.environ |= {
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    "JAX_COMPILATION_CACHE_DIR": _PROGRAMS.name,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+}
 
 import pytest
 from jaxtyping import install_import_hook

@@ -18,7 +18,7 @@ def normal(variance: float) -> nnx.Initializer:
     takes seconds to compile a random draw for each new shape of more axes, half a minute for a network.
     """
 
-    def init(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Float[Array, "..."]:
+    def init(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Float[Array, ...]:
         flat = jax.random.normal(key, (math.prod(shape),), dtype)
         return flat.reshape(shape) * jnp.asarray(math.sqrt(variance), dtype)
 

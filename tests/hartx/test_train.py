@@ -29,6 +29,9 @@ def config(small_data):
     return config
 
 
+EIGHT_DEVICES = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
+
+
 def command(small_data, workdir, *more):
     return [
         sys.executable,
@@ -144,7 +147,7 @@ def test_a_run_that_is_killed_ends_with_the_very_same_parameters(finished, repos
 
 
 def test_eight_devices_learn_as_one_does(finished, repository, small_data, tmp_path):
-    done = run(repository, small_data, tmp_path / "eight", XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    done = run(repository, small_data, tmp_path / "eight", XLA_FLAGS=EIGHT_DEVICES)
     assert done.returncode == 0, done.stderr
     assert "8 cpu device" in done.stderr
     one, eight = (
@@ -160,7 +163,7 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused(repository, small_dat
         small_data,
         tmp_path,
         "--config.batch_size=12",
-        XLA_FLAGS="--xla_force_host_platform_device_count=8",
+        XLA_FLAGS=EIGHT_DEVICES,
     )
     assert done.returncode == 1
     assert "error: config.batch_size=12 is no multiple of the 8 devices" in done.stderr

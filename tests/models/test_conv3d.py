@@ -81,6 +81,7 @@ def test_taps_equal_native(size, kernel_size, strides, padding, channels, seed):
         ((2, 1, 4, 4, 40), 3, 1, 1),  # one frame: two of three taps lie in the padding
         ((2, 4, 5, 5, 8), 1, 2, 0),  # a shortcut
         ((2, 3, 3, 3, 40), 1, 1, 1),  # all but the middle comes from padding
+        ((1, 1, 1, 1, 40), 2, 3, 2),  # nothing but padding
     ],
 )
 @pytest.mark.parametrize("lowering", [conv3d_native, conv3d_by_taps])
