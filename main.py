@@ -51,8 +51,8 @@ def main(argv: list[str]) -> None:
 
 
 def _speak() -> None:
-    """Let our own rooms tell what they do; the libraries only speak up when something is wrong."""
-    absl_logging.set_verbosity(absl_logging.WARNING)
+    """Let our own rooms tell what they do; the libraries need not."""
+    absl_logging.set_verbosity(absl_logging.FATAL)  # errors come as exceptions; Orbax prints each of them as well
     for room in ("hartx", "datasets"):
         logger = logging.getLogger(room)
         logger.setLevel(logging.INFO)

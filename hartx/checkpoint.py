@@ -24,12 +24,14 @@ class Checkpoints:
 
     def __init__(self, workdir: Path) -> None:
         root = workdir.resolve() / "checkpoints"
-        options = {
-            "last": ocp.CheckpointManagerOptions(max_to_keep=2),
-            "best": ocp.CheckpointManagerOptions(max_to_keep=1),
-        }
+        # Not in the background: a few seconds an epoch or so buy that what was saved is there, and that a
+        # write that fails stops the run where it happened.
         self._managers = {
-            which: ocp.CheckpointManager(root / which, options=option) for which, option in options.items()
+            which: ocp.CheckpointManager(
+                root / which,
+                options=ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False),
+            )
+            for which, keep in (("last", 2), ("best", 1))
         }
 
     def latest_step(self, which: str = "last") -> int | None:
@@ -51,12 +53,12 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _explained(self, which: str) -> Iterator[None]:
-        """Turn what goes wrong in writing (often in the background, and told later) into one clear error."""
+        """Turn what goes wrong in writing into one clear error."""
         try:
             yield
         except Exception as error:  # Orbax and TensorStore pass a full disk on in many shapes
             manager = self._managers[which]
-            steps = manager.all_steps(read=True)
+            steps = manager.all_steps()
             raise HartxError(
                 f"a checkpoint could not be written to {manager.directory}: {error}\n"
                 f"  Mend that (a full disk?) and start again: the run goes on from "
@@ -98,8 +100,6 @@ class Checkpoints:
         return manager.restore(step, args=ocp.args.Composite(score=ocp.args.JsonRestore()))["score"]["score"]
 
     def close(self) -> None:
-        """Wait until everything is written."""
-        for which, manager in self._managers.items():
-            with self._explained(which):
-                manager.wait_until_finished()
-                manager.close()
+        """Let go of the folders."""
+        for manager in self._managers.values():
+            manager.close()

@@ -7,6 +7,7 @@ logs forget what came after it. From there on every step is the one that an undi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import time
@@ -62,7 +63,8 @@ def train(config: ConfigDict, workdir: Path) -> None:
     step_fn = jax.jit(functools.partial(train_step, recipe), donate_argnums=0)
     checkpoint_steps = max(1, round(config.checkpoint_epochs * plan.steps_per_epoch))
     best_score = checkpoints.best_score()
-    with TrainingProgress(workdir, start_step, plan.num_steps, config.batch_size, config.log_steps) as progress:
+    progress = TrainingProgress(workdir, start_step, plan.num_steps, config.batch_size, config.log_steps)
+    with contextlib.closing(checkpoints), progress:
         for step in range(start_step + 1, plan.num_steps + 1):
             asked = time.perf_counter()
             batch = next(batches)
@@ -79,7 +81,6 @@ def train(config: ConfigDict, workdir: Path) -> None:
                 checkpoints.save(step, state, batches, score, best=score > best_score)
                 best_score = max(best_score, score)
                 progress.last_checkpoint = step
-    checkpoints.close()
 
 
 def _say_what_runs(config: ConfigDict, recordings: Recordings, plan: runs.Schedule, start_step: int) -> None:
