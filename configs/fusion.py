@@ -28,9 +28,11 @@ def get_config(variant: str = "rgb") -> ConfigDict:
         config.synthetic.trials = 2
         config.synthetic.height, config.synthetic.width = 96, 128
         config.clip.resize, config.clip.crop = 64, 56
-        config.clip.skeleton_frames = 32
+        config.clip.num_frames = 8
+        config.clip.skeleton_frames = 24
         config.model.video.depth, config.model.video.width = 10, 16
         config.model.skeleton.features = 128
-        config.num_epochs = 15
-        config.optim.learning_rate = 2e-3
+        config.mixing.cutmix = 0.0
+        config.num_epochs = 30
+        config.optim.learning_rate = 3e-3
     return config

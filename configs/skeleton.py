@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
     config = base.get_config()
     config.name = "skeleton"
     config.streams = ("skeleton",)
-    config.num_epochs = 150
+    config.num_epochs = 120
     config.optim.learning_rate = 2e-3
     config.mixing.mixup = 0.0
     config.mixing.cutmix = 0.0
