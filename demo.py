@@ -63,7 +63,7 @@ def show(prediction: dict, bench: dict, seconds: float) -> None:
         f"{report['top1']:.1%} of {report['clips']} ({low:.1%} to {high:.1%})",
     )
     for name, entry in sorted(bundle["files"].items()):
-        table.add_row(str(BUNDLE / name), f"{entry['size_bytes'] / 1e6:.2f} MB")
+        table.add_row(str(BUNDLE / name), f"{entry['size_bytes'] / 1e3:,.1f} kB")
     for precision, entry in bundle["precisions"].items():
         latency = bench["precisions"][precision]["inference_ms"]["p50"]
         table.add_row(
