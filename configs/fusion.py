@@ -3,6 +3,9 @@
 python main.py --config=configs/fusion.py             rgb: colour at 16 x 224 x 224, for a GPU or TPU
 python main.py --config=configs/fusion.py:depth       depth at 16 x 64 x 64, for 2 CPU cores
 python main.py --config=configs/fusion.py:demo        a small colour network on small synthetic recordings, minutes
+
+depth: subjects 1, 3 and 5 train, 7 tests (`--config.protocol=loso:7`): top-1 93.5 %, one seed, 108 recordings;
+33 minutes on 2 CPU cores that also ran other work.
 """
 
 from ml_collections import ConfigDict

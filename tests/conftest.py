@@ -31,15 +31,6 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_recordings() -> Path:
-    """The folder of the real recordings (HARTX_UTD_MHAD, or ../shared/utd_mhad); skips where there are none."""
-    folder = Path(os.environ.get("HARTX_UTD_MHAD", REPOSITORY.parent / "shared" / "utd_mhad"))
-    if not folder.is_dir():
-        pytest.skip(f"the real recordings are not at {folder}: set HARTX_UTD_MHAD to test on them")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data_dir in which the recordings of `tests/hartx/small.py` are prepared."""
     return tmp_path_factory.mktemp("tfds")
