@@ -9,15 +9,14 @@ python main.py --workdir=runs/a --mode=evaluate                  test it again
 from __future__ import annotations
 
 import errno
-import logging
 import sys
 from pathlib import Path
 
 from absl import app, flags
-from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from datasets.errors import DatasetError
+from hartx.command import parser, speak
 from hartx.errors import HartxError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -32,7 +31,7 @@ _MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "train: train,
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    _speak()
+    speak()
     # Imported here, so that --help and a mistyped flag answer at once.
     from hartx import config as configs
     from hartx.evaluate import evaluate
@@ -50,39 +49,9 @@ def main(argv: list[str]) -> None:
         evaluate(config, workdir)
 
 
-def _speak() -> None:
-    """Let our own rooms tell what they do; the libraries need not."""
-    absl_logging.set_verbosity(absl_logging.FATAL)  # errors come as exceptions; Orbax prints each of them as well
-    for room in ("hartx", "datasets"):
-        logger = logging.getLogger(room)
-        logger.setLevel(logging.INFO)
-        logger.addHandler(logging.StreamHandler())
-        logger.propagate = False
-
-
-def _parse(argv: list[str]) -> list[str]:
-    """Return what is left of the command line after the flags; a mistake in them is one line, exit code 2."""
-    try:
-        rest = flags.FLAGS(argv)
-        if _CONFIG.value is not None:
-            _ = _CONFIG.value.name  # a config that could not be loaded says so only when it is used
-        return rest
-    except (flags.Error, OSError, AttributeError, KeyError, TypeError) as error:  # the last three: no such field
-        print("error:", _in_short(error), file=sys.stderr)
-        sys.exit(2)
-
-
-def _in_short(error: Exception) -> str:
-    """Return what an error of the flags or of a config file says, without the traceback some of them carry."""
-    lines = str(error).replace("\\n", " ").replace("\\'", "").strip("\"'").splitlines()
-    said = [line.strip() for line in lines if line.strip()]
-    start = next((i for i, line in enumerate(said) if line.startswith("Traceback")), None)
-    return said[-1].removeprefix("ValueError: ") if start is not None else " ".join(said)
-
-
 if __name__ == "__main__":
     try:
-        app.run(main, flags_parser=_parse)
+        app.run(main, flags_parser=parser(_CONFIG))
     except (HartxError, DatasetError) as error:
         sys.exit(f"error: {error}")
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -19,8 +18,7 @@ from export.accuracy import Accuracy
 from export.errors import ExportError
 from export.inputs import ModelInput
 from export.trace import OUTPUT_NAME
-from hartx.config import FREE_FIELDS, flatten
-from hartx.run import Run
+from hartx.run import Run, config_digest
 
 CALIBRATION_FILE = "calibration.json"
 MODEL_CARD_FILE = "model_card.md"
@@ -37,6 +35,7 @@ class Description:
       inputs: what the model reads.
       labels: names of the classes.
       window_s: seconds that one prediction sees.
+      temperature: what the device divides logits by before softmax.
       accuracy: precision to what was measured.
       versions: package to version.
     """
@@ -47,6 +46,7 @@ class Description:
     inputs: tuple[ModelInput, ...]
     labels: tuple[str, ...]
     window_s: float
+    temperature: float
     accuracy: dict[str, Accuracy]
     versions: dict[str, str]
 
@@ -58,9 +58,7 @@ def model_file(precision: str) -> str:
 
 def identify(run: Run) -> dict[str, Any]:
     """Return what tells one run from another: a hash of what its config computes, and its step."""
-    fields = {k: v for k, v in sorted(flatten(run.config).items()) if k not in FREE_FIELDS}
-    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-    return {"config_sha256": digest, "step": run.step}
+    return {"config_sha256": config_digest(run.config), "step": run.step}
 
 
 def check_target(bundle: Path, run: Run) -> None:
@@ -151,7 +149,7 @@ def write_description(folder: Path, description: Description) -> None:
         "inputs": [_describe_input(entry) for entry in description.inputs],
         "output": {"name": OUTPUT_NAME, "shape": ["batch", len(description.labels)], "dtype": "float32"},
         "window": {"frames": frames, "stride": max(1, frames // 2), "duration_s": description.window_s},
-        "temperature": 1.0,
+        "temperature": description.temperature,
         "labels": list(description.labels),
         "precisions": {
             precision: {

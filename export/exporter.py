@@ -32,6 +32,7 @@ from export.lint import lint
 from export.quantize import NOTHING_TO_QUANTIZE, plan, quantize
 from export.steps import Steps
 from export.trace import OPSET, reference
+from hartx.calibration import read_temperature
 from hartx.run import Run
 
 PRECISIONS = ("fp32", "int8")
@@ -84,6 +85,7 @@ def export(
         inputs=inputs,
         labels=run.labels,
         window_s=round(clips.window_s(), 3),
+        temperature=read_temperature(run.workdir),
         accuracy=_accuracy(models, inputs, clips, steps),
         versions=versions(),
     )

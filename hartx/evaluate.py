@@ -7,12 +7,12 @@ import itertools
 import logging
 import platform
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
@@ -21,27 +21,19 @@ from rich.progress import track
 from rich.table import Table
 
 from hartx import config as configs
+from hartx.commit import git_commit
+from hartx.costs import read_costs
 from hartx.data import Clip, Recordings, dataset_name, eval_clips, open_recordings
 from hartx.mesh import Devices, make_devices
 from hartx.metrics import classification_metrics
 from hartx.plots import draw_confusion_matrix, draw_training_curves
-from hartx.progress import read_metrics
+from hartx.predictions import Predictions, keep_predictions
 from hartx.run import load_run
 from hartx.summary import model_costs
 from hartx.train_step import eval_step, split_model
 
 _log = logging.getLogger(__name__)
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "grain", "numpy")
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Class probabilities (N, K) of N recordings, averaged over their views."""
-
-    names: list[str]
-    subjects: np.ndarray
-    labels: np.ndarray
-    probabilities: np.ndarray
 
 
 def _batches(clips: Iterable[Clip], size: int) -> Iterator[list[Clip]]:
@@ -56,6 +48,11 @@ def _stack(batch: list[Clip], size: int) -> dict[str, np.ndarray]:
     return {stream: np.stack([clip.inputs[stream] for clip in padded]) for stream in batch[0].inputs}
 
 
+def _without(inputs: dict[str, jax.Array], absent: Collection[str]) -> dict[str, jax.Array]:
+    """Return a batch in which some streams are absent, that is zeros."""
+    return {stream: jnp.zeros_like(x) if stream in absent else x for stream, x in inputs.items()}
+
+
 def predict(
     config: ConfigDict,
     graphdef: nnx.GraphDef,
@@ -66,26 +63,68 @@ def predict(
     progress: bool = False,
 ) -> Predictions:
     """Return the predictions for the recordings of a side: train, validation or test."""
+    (predictions,) = predict_without(config, graphdef, params, batch_stats, recordings, side, [()], progress)
+    return predictions
+
+
+def predict_without(
+    config: ConfigDict,
+    graphdef: nnx.GraphDef,
+    params: Any,
+    batch_stats: Any,
+    recordings: Recordings,
+    side: str,
+    absences: Sequence[Collection[str]],
+    progress: bool = False,
+) -> list[Predictions]:
+    """Return the predictions for a side once for each entry of `absences`, the streams that are taken away.
+
+    The clips are prepared once for all of them.
+    """
     devices: Devices = make_devices(config.batch_size)
     step_fn = jax.jit(lambda *args: eval_step(graphdef, *args), out_shardings=devices.replicated)
     params, batch_stats = devices.put_replicated((params, batch_stats))
     seen: list[Clip] = []
-    probabilities: list[np.ndarray] = []
+    probabilities: list[list[np.ndarray]] = [[] for _ in absences]
     batches = _batches(eval_clips(config, side, recordings), config.batch_size)
     count = len(recordings.indices(side)) * config.clip.views
     total = -(-count // config.batch_size)
     for batch in track(batches, "testing", total=total, disable=not progress):
         inputs = jax.device_put(_stack(batch, config.batch_size), devices.split)
-        probabilities.extend(np.asarray(step_fn(params, batch_stats, inputs))[: len(batch)])
+        for rows, absent in zip(probabilities, absences, strict=True):
+            rows.extend(np.asarray(step_fn(params, batch_stats, _without(inputs, absent)))[: len(batch)])
         seen.extend(batch)
     first = seen[:: config.clip.views]
     shape = (len(first), config.clip.views, len(recordings.labels))
-    return Predictions(
-        names=[clip.name for clip in first],
-        subjects=np.array([clip.subject for clip in first], np.int64),
-        labels=np.array([clip.label for clip in first], np.int64),
-        probabilities=np.asarray(probabilities, np.float32).reshape(shape).mean(axis=1),
-    )
+    return [
+        Predictions(
+            names=[clip.name for clip in first],
+            subjects=np.array([clip.subject for clip in first], np.int64),
+            labels=np.array([clip.label for clip in first], np.int64),
+            probabilities=np.asarray(rows, np.float32).reshape(shape).mean(axis=1),
+        )
+        for rows in probabilities
+    ]
+
+
+def _absences(streams: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the streams to take away in turn: each one, and all but each one, never all of them."""
+    every = [(stream,) for stream in streams] + [tuple(s for s in streams if s != kept) for kept in streams]
+    return [absent for absent in dict.fromkeys(every) if 0 < len(absent) < len(streams)]
+
+
+def _missing(
+    streams: Sequence[str], absences: Sequence[Sequence[str]], found: Sequence[Predictions]
+) -> list[dict[str, Any]]:
+    """Return the top-1 of each absence; None if nothing was tested."""
+    return [
+        {
+            "absent": list(absent),
+            "present": [stream for stream in streams if stream not in absent],
+            "top1": float(np.mean(p.probabilities.argmax(-1) == p.labels)) if len(p) else None,
+        }
+        for absent, p in zip(absences, found, strict=True)
+    ]
 
 
 def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -107,36 +146,36 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     configs.keep(config, workdir)
     recordings = open_recordings(config)
     graphdef, params, batch_stats = split_model(run.model)
-    predictions = predict(config, graphdef, params, batch_stats, recordings, "test", progress=True)
+    absences = _absences(config.streams)
+    predictions, *without = predict_without(
+        config, graphdef, params, batch_stats, recordings, "test", [(), *absences], progress=True
+    )
     costs = model_costs(run.model, {stream: spec.shape for stream, spec in run.specs.items()})
     report = {
         "dataset": dataset_name(config),
         "protocol": config.protocol,
         "streams": list(config.streams),
         **classification_metrics(predictions.labels, predictions.probabilities, run.labels),
+        "missing": _missing(config.streams, absences, without),
         "train_clips": len(recordings.sides.train),
         "test_subjects": sorted({int(subject) for subject in predictions.subjects}),
         "parameters": costs.parameters,
         "flops": costs.flops,
         "macs": costs.macs,
         "steps": run.step,
-        "train_time_s": _train_time_s(workdir),
+        **read_costs(workdir),
         "evaluate_time_s": round(time.perf_counter() - started, 2),
+        "commit": git_commit(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES}
         | {"python": platform.python_version()},
         "config": config.to_dict(),
     }
     if jax.process_index() == 0:
+        keep_predictions(predictions, workdir)
         configs.write_json(workdir / "report.json", report)
         draw_training_curves(workdir)
         show_report(report, workdir)
     return report
-
-
-def _train_time_s(workdir: Path) -> float:
-    rows = [row for row in read_metrics(workdir) if "step_time_s" in row]
-    steps = np.diff([0] + [row["step"] for row in rows])
-    return round(float(sum(n * row["step_time_s"] for n, row in zip(steps, rows, strict=True))), 1)
 
 
 def show_report(report: dict[str, Any], workdir: Path) -> None:
@@ -161,7 +200,11 @@ def show_report(report: dict[str, Any], workdir: Path) -> None:
     table.add_row("least recalled", ", ".join(f"{name} {recall:.0%}" for recall, name in worst))
     table.add_row("parameters", f"{report['parameters']:,}")
     table.add_row("GFLOPs a clip", f"{report['flops'] / 1e9:.2f}")
-    table.add_row("training", f"{report['train_time_s'] / 60:.1f} min, {report['steps']} steps")
+    table.add_row("training", f"{report['training_s'] / 60:.1f} min, {report['steps']} steps")
+    table.add_row("memory in training, at most", f"{report['peak_memory_bytes'] / 2**30:.2f} GiB")
+    table.add_row("calibration error", f"{report['ece']:.2%}")
+    for entry in report["missing"]:
+        table.add_row(f"top-1 without {' and '.join(entry['absent'])}", f"{entry['top1']:.2%}")
     Console().print(table)
     draw_confusion_matrix(
         report["confusion_matrix"],

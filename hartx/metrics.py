@@ -23,10 +23,11 @@ def classification_metrics(
 
     Returns:
       clips, top1, top5, interval95 of top1 (Wilson 1927), precision_macro, recall_macro and f1_macro over the
-      classes that occur, per_class (name to precision, recall, f1, support), confusion_matrix (rows: truth).
+      classes that occur, ece and nll (see below), per_class (name to precision, recall, f1, support),
+      confusion_matrix (rows: truth).
       With no recordings, clips is 0 and every metric None.
     """
-    keys = ("top1", "top5", "interval95", "precision_macro", "recall_macro", "f1_macro")
+    keys = ("top1", "top5", "interval95", "precision_macro", "recall_macro", "f1_macro", "ece", "nll")
     if not len(labels):
         return {"clips": 0, **dict.fromkeys(keys), "per_class": {}, "confusion_matrix": None}
     classes = np.arange(len(names))
@@ -46,12 +47,34 @@ def classification_metrics(
         "precision_macro": float(precision),
         "recall_macro": float(recall),
         "f1_macro": float(f1),
+        "ece": expected_calibration_error(labels, probabilities),
+        "nll": negative_log_likelihood(labels, probabilities),
         "per_class": {
             name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
             for name, p, r, f, s in zip(names, *each, strict=True)
         },
         "confusion_matrix": confusion_matrix(labels, predicted, labels=classes).tolist(),
     }
+
+
+def expected_calibration_error(
+    labels: Int[np.ndarray, " N"], probabilities: Float[np.ndarray, "N K"], bins: int = 15
+) -> float:
+    """Return how far confidence is from accuracy, on average over recordings (Guo et al. 2017, equation 3).
+
+    Recordings go by the probability of the predicted class into bins of equal width, ((m - 1) / M, m / M].
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bin_of = np.clip(np.ceil(confidence * bins), 1, bins).astype(int) - 1
+    gaps = np.bincount(bin_of, weights=right - confidence, minlength=bins)  # of the sums, that is n |acc - conf|
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def negative_log_likelihood(labels: Int[np.ndarray, " N"], probabilities: Float[np.ndarray, "N K"]) -> float:
+    """Return the mean of -log of the true class's probability, in nats."""
+    true = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean())
 
 
 def _top_k(labels: np.ndarray, probabilities: np.ndarray, k: int) -> float:

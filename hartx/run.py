@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from hartx import config as configs
 from hartx.checkpoint import Checkpoints
-from hartx.data import Recordings, input_specs
+from hartx.data import Recordings, dataset_name, input_specs
 from hartx.errors import HartxError
 from hartx.models import create_model
 from hartx.optim import learning_rate, make_optimizer
@@ -49,6 +49,19 @@ class Run:
     report: dict[str, Any] | None
     workdir: Path
     step: int
+
+
+def config_digest(config: ConfigDict) -> str:
+    """Return the SHA-256 (hex) of what a config computes: equal where only `FREE_FIELDS` differ."""
+    fields = {k: v for k, v in configs.flatten(config).items() if k not in configs.FREE_FIELDS}
+    fields["dataset.name"] = dataset_name(config)  # "auto" goes by raw_dir, which is free
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def run_name(config: ConfigDict) -> str:
+    """Return the name of the folder of a run that is found by what it computes: "skeleton-loso_1-s0-89abcdef"."""
+    protocol = config.protocol.replace(":", "_")
+    return f"{config.name}-{protocol}-s{config.seed}-{config_digest(config)[:8]}"
 
 
 def schedule(config: ConfigDict, recordings: Recordings) -> Schedule:

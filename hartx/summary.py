@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from datasets.utd_mhad import ACTIONS
+from hartx.command import parser
 from hartx.config import check
 from hartx.data import input_specs
 from hartx.errors import HartxError
@@ -146,17 +147,7 @@ def _run() -> None:
         absl_logging.set_verbosity(absl_logging.WARNING)
         print_summary(config.value, Console())
 
-    app.run(main, flags_parser=_parse)
-
-
-def _parse(argv: list[str]) -> list[str]:
-    try:
-        return flags.FLAGS(argv)
-    except (flags.Error, OSError, AttributeError, KeyError, TypeError) as error:
-        # A config file that fails gives its whole traceback as the message; the last line says what it is.
-        message = str(error).replace("\\n", " ").replace("\\'", "").strip("\"'").splitlines()[-1]
-        print("error:", message.removeprefix("ValueError: "), file=sys.stderr)
-        sys.exit(2)
+    app.run(main, flags_parser=parser(config))
 
 
 if __name__ == "__main__":

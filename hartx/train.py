@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from hartx import config as configs
 from hartx import run as runs
 from hartx.checkpoint import Checkpoints
+from hartx.costs import Stopwatch
 from hartx.data import Recordings, dataset_name, open_recordings, training_batches
 from hartx.evaluate import predict
 from hartx.mesh import make_devices
@@ -42,6 +43,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
         configs.keep(config, workdir)
         _log.info("the run in %s is finished", workdir)
         return
+    stopwatch = Stopwatch(workdir)
     devices = make_devices(config.batch_size)
     recordings = open_recordings(config)
     plan = runs.schedule(config, recordings)
@@ -81,6 +83,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
                 checkpoints.save(step, state, batches, score, best=score > best_score)
                 best_score = max(best_score, score)
                 progress.last_checkpoint = step
+                stopwatch.keep()
 
 
 def _say_what_runs(config: ConfigDict, recordings: Recordings, plan: runs.Schedule, start_step: int) -> None:

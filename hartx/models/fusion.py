@@ -44,6 +44,11 @@ class SingleStream(nnx.Module):
         (name,) = self.stream_names
         return self.streams[name](inputs[name], rngs)
 
+    def features(self, inputs: Inputs) -> Float[Array, "B F"]:
+        """Return what the classifier reads, without dropout."""
+        (name,) = self.stream_names
+        return self.streams[name].encode(inputs[name])
+
     def with_streams(self, inputs: Inputs, rngs: nnx.Rngs | None = None) -> ModelOutput:
         """Return the logits, with no stream logits beside them."""
         return ModelOutput(self(inputs, rngs), {})
@@ -84,6 +89,11 @@ class Fusion(nnx.Module):
 
     def _encode(self, inputs: Inputs) -> dict[str, Float[Array, "B _"]]:
         return {name: self.streams[name].encode(inputs[name]) for name in self.stream_names}
+
+    def features(self, inputs: Inputs) -> Float[Array, "B hidden"]:
+        """Return what the classifier reads, without dropout."""
+        encoded = self._encode(inputs)
+        return nnx.relu(self.hidden(jnp.concatenate([encoded[name] for name in self.stream_names], axis=-1)))
 
     def __call__(self, inputs: Inputs, rngs: nnx.Rngs | None = None) -> Float[Array, "B num_classes"]:
         """Return the logits. `rngs` (stream `dropout`) is needed in training only."""

@@ -1,0 +1,49 @@
+"""What the commands that take --config have in common: parsing flags, telling mistakes, speaking."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import flags
+from absl import logging as absl_logging
+
+
+def parser(config: flags.FlagHolder[Any]) -> Callable[[list[str]], list[str]]:
+    """Return a `flags_parser` for `app.run`: a mistake in the flags is one line and exit code 2.
+
+    Args:
+      config: the command's --config; one that cannot be loaded counts as such a mistake.
+    """
+
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            rest = flags.FLAGS(argv)
+            if config.value is not None:
+                _ = config.value.name  # a config that could not be loaded says so only when it is used
+            return rest
+        except (flags.Error, OSError, AttributeError, KeyError, TypeError) as error:  # the last three: no such field
+            print("error:", _in_short(error), file=sys.stderr)
+            sys.exit(2)
+
+    return parse
+
+
+def _in_short(error: Exception) -> str:
+    """Return what an error of the flags or of a config file says, without the traceback some of them carry."""
+    lines = str(error).replace("\\n", " ").replace("\\'", "").strip("\"'").splitlines()
+    said = [line.strip() for line in lines if line.strip()]
+    start = next((i for i, line in enumerate(said) if line.startswith("Traceback")), None)
+    return said[-1].removeprefix("ValueError: ") if start is not None else " ".join(said)
+
+
+def speak() -> None:
+    """Let our own rooms tell what they do; the libraries need not."""
+    absl_logging.set_verbosity(absl_logging.FATAL)  # errors come as exceptions; Orbax prints each of them as well
+    for room in ("hartx", "datasets"):
+        logger = logging.getLogger(room)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(logging.StreamHandler())
+        logger.propagate = False
