@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -13,8 +14,11 @@ matplotlib.use("Agg")  # no display is needed to write files
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from hartx.progress import read_metrics
+
+_PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -55,3 +59,47 @@ def draw_training_curves(workdir: Path) -> None:
         panels[1].plot(*zip(*validation, strict=True), label="validation")
         panels[1].legend()
     _save(figure, workdir / "training_curves.png")
+
+
+def draw_folds(folds: Mapping[str, Mapping[str, Any]], title: str, path: Path) -> None:
+    """Write a sweep's top-1 as a picture: a dot a seed and fold, a bar at the mean of each fold.
+
+    Args:
+      folds: as the sweep's summary has them: fold to `seeds` (seed to top1) and `top1` (with its mean).
+      title: of the picture.
+      path: of the PNG file.
+    """
+    figure, axes = plt.subplots(figsize=(2.5 + 0.8 * len(folds), 4), layout="constrained")
+    for place, fold in enumerate(folds.values()):
+        values = list(fold["seeds"].values())
+        offsets = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(1)
+        axes.plot(place + offsets, values, "o", color="tab:blue", alpha=0.7)
+        axes.hlines(fold["top1"]["mean"], place - 0.25, place + 0.25, color="black")
+    axes.set_xticks(range(len(folds)), list(folds), rotation=30 if len(folds) > 4 else 0)
+    axes.set(title=title, ylabel="top-1 (dots: seeds, bar: mean)", xlim=(-0.5, len(folds) - 0.5))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(axis="y", alpha=0.3)
+    _save(figure, path)
+
+
+def draw_per_class(per_class: Mapping[str, Mapping[str, Any]], title: str, path: Path) -> None:
+    """Write recall by class as a picture, in the given order from above, with the spread over seeds if there is one."""
+    recall = [entry["recall"] for entry in per_class.values()]
+    places = np.arange(len(recall))
+    figure, axes = plt.subplots(figsize=(6, 1.5 + 0.22 * len(recall)), layout="constrained")
+    axes.barh(places, [r["mean"] for r in recall], xerr=[r["std"] or 0.0 for r in recall], color="tab:blue", alpha=0.8)
+    axes.set_yticks(places, list(per_class), fontsize=8)
+    axes.set(title=title, xlabel="recall", xlim=(0, 1.02), ylim=(len(recall) - 0.5, -0.5))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    _save(figure, path)
+
+
+def draw_map(points: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str, path: Path) -> None:
+    """Write points (N, 2) as a picture, coloured by their labels (N,), with each label's name at its middle."""
+    figure, axes = plt.subplots(figsize=(10, 8), layout="constrained")
+    axes.scatter(points[:, 0], points[:, 1], c=labels, cmap="gist_ncar", vmin=0, vmax=len(names), s=16, alpha=0.8)
+    for label in np.unique(labels):
+        x, y = np.median(points[labels == label], axis=0)
+        axes.text(x, y, names[label], fontsize=8, ha="center", va="center", bbox=_PAPER)
+    axes.set(title=title, xticks=[], yticks=[])
+    _save(figure, path)

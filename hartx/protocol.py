@@ -19,6 +19,9 @@ from hartx.errors import HartxError, suggestion
 
 FORMS = ("cross_subject", "loso:K", "random80:SEED")
 
+# What a sweep takes: several subjects, or all of them, and a split of its own for every seed.
+SWEEP_FORMS = ("loso", "loso:K,L,...", "cross_subject", "random80", "random80:SEED")
+
 
 @dataclass(frozen=True)
 class RecordingId:
@@ -84,3 +87,34 @@ def sides(protocol: str, recordings: Sequence[RecordingId], validation_subject: 
         return tuple(i for i, chosen in enumerate(mask) if chosen)
 
     return Sides(indices(train), indices(validation), indices(test))
+
+
+def folds(protocol: str, seed: int, subjects: Sequence[int]) -> tuple[str, ...]:
+    """Return the protocols, each one of `FORMS`, that a sweep runs with a seed.
+
+    Args:
+      protocol: one of `SWEEP_FORMS`. `loso` leaves out each subject in turn, `loso:K,L` the named ones;
+        `random80` splits by the seed.
+      seed: of the runs.
+      subjects: those whose recordings there are; only leaving out looks at them.
+
+    Raises:
+      HartxError: for an unknown protocol, or a subject to leave out of whom there is no recording.
+    """
+    if protocol == "random80":
+        return (f"random80:{seed}",)
+    if protocol == "loso":
+        return tuple(f"loso:{subject}" for subject in sorted(set(subjects)))
+    if match := re.fullmatch(r"loso:(\d+(?:,\d+)*)", protocol):
+        wanted = sorted({int(subject) for subject in match[1].split(",")})
+        absent = [subject for subject in wanted if subject not in subjects]
+        if absent:
+            raise HartxError(
+                f"protocol {protocol} leaves out subjects of whom there is no recording: {absent} "
+                f"(subjects present: {sorted(set(subjects))})"
+            )
+        return tuple(f"loso:{subject}" for subject in wanted)
+    if not re.fullmatch(r"cross_subject|random80:\d+", protocol):
+        near = suggestion(protocol.split(":")[0], [form.split(":")[0] for form in SWEEP_FORMS])
+        raise HartxError(f"--protocol={protocol} was given; one of {', '.join(SWEEP_FORMS)} is expected{near}")
+    return (protocol,)

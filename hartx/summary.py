@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from absl import app, flags
+from absl import app
 from absl import logging as absl_logging
 from flax import nnx
 from ml_collections import ConfigDict, config_flags
