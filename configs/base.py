@@ -84,6 +84,11 @@ def get_config() -> ConfigDict:
     config.modality_dropout = 0.0  # how often a stream of a fusion is blanked in training
     config.ema_decay = 0.0  # moving average of the parameters, used at test; 0: off
 
+    # Stream to what its own run, which comes first, has other than this config; then the streams stay as they
+    # are and only the fusion learns. Empty: everything learns together.
+    config.pretraining = ConfigDict()
+    config.streams_dir = ""  # where these runs are, found by what they compute; "": WORKDIR/streams
+
     config.optim = ConfigDict()
     config.optim.learning_rate = 1e-3
     config.optim.weight_decay = 1e-4  # not on norms and biases
@@ -94,3 +99,15 @@ def get_config() -> ConfigDict:
     config.log_steps = 10
     config.eval_checkpoint = "last"  # last or best
     return config
+
+
+def differences(config: ConfigDict, other: ConfigDict) -> ConfigDict:
+    """Return the fields of `config` whose values `other` does not share."""
+    found = ConfigDict()
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            if inner := differences(value, other[key]):
+                found[key] = inner
+        elif value != other[key]:
+            found[key] = value
+    return found

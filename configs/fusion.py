@@ -1,41 +1,43 @@
-"""Video and skeleton, fused: 512 + 256 features -> 512 -> actions.
+"""Several modalities, fused: each stream is trained alone, then the fusion over them.
 
-python main.py --config=configs/fusion.py             rgb: colour at 16 x 224 x 224, for a GPU or TPU
-python main.py --config=configs/fusion.py:depth       depth at 16 x 64 x 64, for 2 CPU cores
-python main.py --config=configs/fusion.py:demo        a small colour network on small synthetic recordings, minutes
+python main.py --config=configs/fusion.py                        rgb + skeleton, 16 x 224 x 224, for a GPU or TPU
+python main.py --config=configs/fusion.py:skeleton_inertial      minutes on 2 CPU cores
+python main.py --config=configs/fusion.py:depth                  depth + skeleton
+python main.py --config=configs/fusion.py:all                    depth + skeleton + inertial
+python main.py --config=configs/fusion.py:demo                   a small colour network on small synthetic recordings
 
-depth: subjects 1, 3 and 5 train, 7 tests (`--config.protocol=loso:7`): top-1 93.5 %, one seed, 108 recordings;
-33 minutes on 2 CPU cores that also ran other work.
+The streams' own configs (configs/skeleton.py and so on) say how each is trained. Their runs are in WORKDIR/streams;
+fusions given the same `--config.streams_dir=DIR` share them.
 """
 
 from ml_collections import ConfigDict
 
-from configs import depth, rgb
+from configs import base, depth, inertial, rgb, skeleton
 
-VARIANTS = ("rgb", "depth", "demo")
+VARIANTS = {
+    "rgb": (rgb, skeleton),
+    "skeleton_inertial": (skeleton, inertial),
+    "depth": (depth, skeleton),
+    "all": (depth, skeleton, inertial),
+    "demo": (rgb, skeleton),
+}
 
 
 def get_config(variant: str = "rgb") -> ConfigDict:
     if variant not in VARIANTS:
         raise ValueError(f"configs/fusion.py:{variant} was given; one of {', '.join(VARIANTS)} is expected")
-    config = (depth if variant == "depth" else rgb).get_config()
+    alone = {module.get_config().streams[0]: module.get_config() for module in VARIANTS[variant]}
+    config = base.get_config()
     config.name = f"fusion_{variant}"
-    config.streams = ("depth" if variant == "depth" else "rgb", "skeleton")
-    config.auxiliary_loss = 0.4
-    config.modality_dropout = 0.1
-    if variant == "depth":
-        config.num_epochs = 80
-        config.optim.learning_rate = 2e-3
+    config.streams = tuple(alone)
+    video = next((alone[stream] for stream in ("rgb", "depth") if stream in alone), config)
+    config.clip = video.clip.copy_and_resolve_references()
+    config.model.video = video.model.video.copy_and_resolve_references()
+    config.num_epochs = 20
+    config.modality_dropout = 0.3
+    config.mixing.cutmix = 0.0
     if variant == "demo":
-        config.dataset.name = "synthetic_mhad"
-        config.synthetic.trials = 2
-        config.synthetic.height, config.synthetic.width = 96, 128
-        config.clip.resize, config.clip.crop = 64, 56
-        config.clip.num_frames = 8
-        config.clip.skeleton_frames = 24
-        config.model.video.depth, config.model.video.width = 10, 16
-        config.model.skeleton.features = 128
-        config.mixing.cutmix = 0.0
-        config.num_epochs = 30
-        config.optim.learning_rate = 3e-3
+        return _demo(config)
+    for stream, other in alone.items():
+        config.pretraining[stream] = base.differences(other, config)
     return config

@@ -23,6 +23,7 @@ FREE_FIELDS = (
     "checkpoint_epochs",
     "eval_checkpoint",
     "clip.views",
+    "streams_dir",
 )
 
 _CHOICES = {
@@ -90,6 +91,11 @@ def check(config: ConfigDict) -> None:
     for field in _SHARES:
         if not 0 <= flat[field] < 1:
             raise HartxError(f"config.{field}={flat[field]} was given; 0 <= value < 1 is expected")
+    if config.pretraining and (len(config.streams) < 2 or set(config.pretraining) != set(config.streams)):
+        raise HartxError(
+            f"config.pretraining names {', '.join(config.pretraining)}; all of config.streams, two or more "
+            f"({', '.join(config.streams)}), or none is expected"
+        )
     if "rgb" in config.streams and config.clip.crop > config.clip.resize:
         raise HartxError(f"config.clip.crop={config.clip.crop} is larger than config.clip.resize={config.clip.resize}")
     is_test(config.protocol, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -29,8 +30,22 @@ def is_decayed(params: Any) -> Any:
 
 
 def make_optimizer(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Return AdamW (Loshchilov & Hutter, ICLR 2019) after clipping by the global norm."""
-    return optax.chain(
+    """Return AdamW (Loshchilov & Hutter, ICLR 2019) after clipping by the global norm.
+
+    Where the streams were trained first, only what lies outside them is updated.
+    """
+    update = optax.chain(
         optax.clip_by_global_norm(config.optim.clip_norm) if config.optim.clip_norm else optax.identity(),
         optax.adamw(schedule, weight_decay=config.optim.weight_decay, mask=is_decayed),
     )
+    if not config.pretraining:
+        return update
+    return optax.partition({"trained": update, "frozen": optax.set_to_zero()}, _stream_labels)
+
+
+def _stream_labels(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return "frozen" for each parameter of the streams and "trained" for the others."""
+    return {
+        part: jax.tree.map(lambda _: "frozen" if part == "streams" else "trained", tree)  # noqa: B023
+        for part, tree in params.items()
+    }

@@ -24,6 +24,7 @@ from hartx.costs import Stopwatch
 from hartx.data import Recordings, dataset_name, open_recordings, training_batches
 from hartx.evaluate import predict
 from hartx.mesh import make_devices
+from hartx.pretraining import stream_config, stream_workdir, with_trained_streams
 from hartx.progress import TrainingProgress
 from hartx.train_step import TrainState, train_step
 
@@ -39,6 +40,9 @@ def train(config: ConfigDict, workdir: Path) -> None:
     """
     # --- what there is to learn from ---------------------------------------------------------------
     configs.check(config)
+    for stream in config.pretraining:
+        _log.info("first the stream %s", stream)
+        train(stream_config(config, stream), stream_workdir(config, workdir, stream))
     if runs.is_finished(workdir):
         configs.keep(config, workdir)
         _log.info("the run in %s is finished", workdir)
@@ -53,6 +57,8 @@ def train(config: ConfigDict, workdir: Path) -> None:
 
     # --- where the run stands ----------------------------------------------------------------------
     recipe, state = runs.make_recipe(config, len(recordings.labels), plan)
+    if config.pretraining:
+        state = with_trained_streams(config, workdir, state)
     state = devices.put_replicated(state)
     checkpoints = Checkpoints(workdir)
     start_step = checkpoints.latest_step() or 0

@@ -72,6 +72,8 @@ def _loss(
 ) -> tuple[Float[Array, ""], tuple[Any, Float[Array, "B K"]]]:
     model = nnx.merge(recipe.graphdef, params, batch_stats, copy=True)  # statistics of this trace, to be updated
     model.train()
+    if recipe.config.pretraining:
+        model.freeze_streams()
     output = model.with_streams(batch.inputs, rngs=nnx.Rngs(dropout=key))
     loss = optax.softmax_cross_entropy(output.logits, batch.targets).mean()
     for logits in output.stream_logits.values():

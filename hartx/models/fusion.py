@@ -54,8 +54,17 @@ class SingleStream(nnx.Module):
         return ModelOutput(self(inputs, rngs), {})
 
 
+def present(x: Float[Array, "B T *features"]) -> Float[Array, "B 1"]:
+    """Return 1 for each clip of a modality that is there and 0 for one that is absent, which is all zeros."""
+    largest = jnp.abs(x).max(axis=tuple(range(1, x.ndim)))
+    return (largest > 0).astype(jnp.float32)[:, None]
+
+
 class Fusion(nnx.Module):
-    """Late fusion: the streams' features concatenated, a hidden layer, a classifier.
+    """Late fusion: the mean of the streams' own logits, corrected by a hidden layer over all their features.
+
+    Streams that are absent (their input is all zeros) count for nothing: their features are 0 and the mean is
+    that of the others, so that what is left decides as it would alone.
 
     Args:
       streams: modality to encoder; features are concatenated in this order.
@@ -80,28 +89,36 @@ class Fusion(nnx.Module):
         self.hidden = nnx.Linear(size, hidden, kernel_init=init.he(size), rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
         self.classifier = nnx.Linear(hidden, num_classes, kernel_init=init.CLASSIFIER, rngs=rngs)
+        self.frozen = False
 
-    def _fuse(
-        self, features: Mapping[str, Float[Array, "B _"]], rngs: nnx.Rngs | None
-    ) -> Float[Array, "B num_classes"]:
-        joined = jnp.concatenate([features[name] for name in self.stream_names], axis=-1)
-        return self.classifier(self.dropout(nnx.relu(self.hidden(joined)), rngs=rngs))
+    def freeze_streams(self) -> None:
+        """Keep the streams as they are: no gradient reaches them, and they stay in evaluation mode."""
+        self.frozen = True
+        self.streams.eval()
+
+    def __call__(self, inputs: Inputs, rngs: nnx.Rngs | None = None) -> Float[Array, "B num_classes"]:
+        """Return the logits. `rngs` (stream `dropout`) is needed in training only."""
+        return self.with_streams(inputs, rngs).logits
+
+    def features(self, inputs: Inputs) -> Float[Array, "B hidden"]:
+        """Return what the classifier reads, without dropout."""
+        return self._hidden(inputs, self._encode(inputs))
+
+    def with_streams(self, inputs: Inputs, rngs: nnx.Rngs | None = None) -> ModelOutput:
+        """Return the logits and, for auxiliary losses, those of each stream's own classifier."""
+        encoded = self._encode(inputs)
+        stream_logits = {name: self.streams[name].classify(encoded[name], rngs) for name in self.stream_names}
+        if self.frozen:
+            encoded, stream_logits = jax.lax.stop_gradient((encoded, stream_logits))
+        weights = {name: present(inputs[name]) for name in self.stream_names}
+        total = sum(weights[name] * stream_logits[name] for name in self.stream_names)
+        mean = total / jnp.maximum(sum(weights.values()), 1.0)
+        correction = self.classifier(self.dropout(self._hidden(inputs, encoded), rngs=rngs))
+        return ModelOutput(mean + correction, stream_logits)
 
     def _encode(self, inputs: Inputs) -> dict[str, Float[Array, "B _"]]:
         return {name: self.streams[name].encode(inputs[name]) for name in self.stream_names}
 
-    def features(self, inputs: Inputs) -> Float[Array, "B hidden"]:
-        """Return what the classifier reads, without dropout."""
-        encoded = self._encode(inputs)
-        return nnx.relu(self.hidden(jnp.concatenate([encoded[name] for name in self.stream_names], axis=-1)))
-
-    def __call__(self, inputs: Inputs, rngs: nnx.Rngs | None = None) -> Float[Array, "B num_classes"]:
-        """Return the logits. `rngs` (stream `dropout`) is needed in training only."""
-        return self._fuse(self._encode(inputs), rngs)
-
-    def with_streams(self, inputs: Inputs, rngs: nnx.Rngs | None = None) -> ModelOutput:
-        """Return the logits and, for auxiliary losses, those of each stream's own classifier."""
-        features = self._encode(inputs)
-        logits = self._fuse(features, rngs)
-        stream_logits = {name: self.streams[name].classify(features[name], rngs) for name in self.stream_names}
-        return ModelOutput(logits, stream_logits)
+    def _hidden(self, inputs: Inputs, encoded: Mapping[str, Float[Array, "B _"]]) -> Float[Array, "B hidden"]:
+        there = [present(inputs[name]) * encoded[name] for name in self.stream_names]
+        return nnx.relu(self.hidden(jnp.concatenate(there, axis=-1)))
