@@ -10,7 +10,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.name = "base"
     config.seed = 0
-    config.streams = ("skeleton",)  # any of rgb, depth, skeleton
+    config.streams = ("skeleton",)  # any of rgb, depth, skeleton, inertial
     config.protocol = "cross_subject"  # cross_subject, loso:K, random80:SEED
     config.validation_subject = 0  # a training subject held out to select the best checkpoint; 0: none
 
@@ -39,6 +39,7 @@ def get_config() -> ConfigDict:
     config.clip.range_m = 0.8  # depth: told apart before and behind the person's middle
     config.clip.skeleton_frames = 48
     config.clip.skeleton_layout = "kinect25"
+    config.clip.inertial_frames = 64
 
     config.augment = ConfigDict()  # random draws in training; 0 (or False) switches one off
     config.augment.temporal_crop = 0.2  # uniform: up to this share of a recording is cut away
@@ -72,6 +73,14 @@ def get_config() -> ConfigDict:
     config.model.skeleton.stem_width = 5  # temporal convolution before the LSTM; 0: none
     config.model.skeleton.pooling = "mean_max"  # mean_max or last
     config.model.skeleton.dropout = 0.5
+    config.model.inertial = ConfigDict()
+    config.model.inertial.layers = 2
+    config.model.inertial.features = 128
+    config.model.inertial.bidirectional = True
+    config.model.inertial.velocities = False
+    config.model.inertial.stem_width = 5
+    config.model.inertial.pooling = "mean_max"
+    config.model.inertial.dropout = 0.5
     config.model.fusion = ConfigDict()
     config.model.fusion.hidden = 512
     config.model.fusion.dropout = 0.5

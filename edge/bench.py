@@ -43,8 +43,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command and return its exit code."""
     parser = _parser()
     args = parser.parse_args(argv)
-    if args.size and (args.clip or args.skeleton):
-        parser.error("--size is of random frames; it does not go with --clip or --skeleton")
+    if args.size and _choice(args).files:
+        parser.error("--size is of random frames; it does not go with --clip, --skeleton or --inertial")
     return run_command(lambda: _run(args))
 
 
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=_size, metavar="WxH", help="of random frames (640x480, depth 320x240)")
     parser.add_argument("--clip", metavar="FILE", help="a recording instead of random frames")
     parser.add_argument("--skeleton", metavar="FILE", help="its skeletons")
+    parser.add_argument("--inertial", metavar="FILE", help="its inertial samples")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the result here, too")
     return parser
 
@@ -65,12 +66,16 @@ def _size(text: str) -> Tuple[int, int]:
     return positive_int(width), positive_int(height)
 
 
+def _choice(args: argparse.Namespace) -> InputChoice:
+    return InputChoice(args.size, args.clip, args.skeleton, args.inertial)
+
+
 def _run(args: argparse.Namespace) -> int:
     if args.json and not args.json.absolute().parent.is_dir():
         raise EdgeError(f"{args.json} cannot be written: there is no folder {args.json.parent}")
     entry = pick_engine(args.engine)
     bundle = read_bundle(args.bundle)
-    choice = InputChoice(args.size, args.clip, args.skeleton)
+    choice = _choice(args)
     clip = make_input(bundle, choice)
     names = _precisions(entry, bundle, args.precision)
     alone = {name: measure_alone(args.bundle, entry.name, name, args.threads, choice) for name in names}
@@ -108,14 +113,14 @@ def _describe(clip: ClipInput) -> Dict[str, Any]:
         "source": clip.source,
         "frames": None if clip.frames is None else [len(clip.frames), *clip.frames[0].shape],
         "skeleton": None if clip.skeleton is None else list(clip.skeleton.shape),
+        "inertial": None if clip.inertial is None else list(clip.inertial.shape),
     }
 
 
 def _summary(bundle: Bundle, name: str, first: str, times: Times) -> Dict[str, Any]:
     inference_ms = times.inference_ms[name]
     total_ms = [a + b for a, b in zip(times.preprocess_ms, inference_ms)]
-    video = bundle.video_modality
-    frames = bundle.specs[video or "skeleton"].num_frames
+    frames = bundle.specs[bundle.video_modality or bundle.inputs[0].modality].num_frames
     clips_per_s = 1000 * len(total_ms) / sum(total_ms)
     path = bundle.precisions[name].path
     return {
@@ -151,7 +156,8 @@ def as_text(result: Dict[str, Any]) -> str:
         [
             f"{result['bundle']}: {result['model']}, engine {result['engine']}, threads {threads}",
             f"{result['iterations']} iterations after {result['warmup']} to warm up",
-            f"input {given['source']}, frames {given['frames']}, skeleton {given['skeleton']}",
+            f"input {given['source']}, frames {given['frames']}, skeleton {given['skeleton']}, "
+            f"inertial {given['inertial']}",
             "",
             *_table(result),
             "",

@@ -28,7 +28,7 @@ class BundleInput:
 
     Attributes:
       name: its name in the model file.
-      modality: "rgb", "depth" or "skeleton".
+      modality: "rgb", "depth", "skeleton" or "inertial".
       spec: the modality's preprocessing, one of `edge.preprocess.SPECS`.
     """
 
@@ -38,7 +38,7 @@ class BundleInput:
 
     @property
     def layout(self) -> str:
-        """Order of the axes the network wants: NCDHW for video, NTC for skeletons."""
+        """Order of the axes the network wants: NCDHW for video, NTC for skeletons and inertial samples."""
         return "NCDHW" if self.modality in VIDEO_MODALITIES else "NTC"
 
     @property
@@ -100,8 +100,13 @@ class Bundle:
         return {entry.modality: entry.spec for entry in self.inputs}
 
     @property
+    def reads(self) -> str:
+        """The modalities for people: "depth and skeleton"."""
+        return " and ".join(self.specs)
+
+    @property
     def video_modality(self) -> Optional[str]:
-        """The modality of the frames, "rgb" or "depth"; None if the network reads skeletons only."""
+        """The modality of the frames, "rgb" or "depth"; None if the network reads no video."""
         return next((entry.modality for entry in self.inputs if entry.layout == "NCDHW"), None)
 
 
@@ -197,7 +202,7 @@ def _parse(values: Mapping[str, Any], folder: Path, where: Path) -> Bundle:
     elif not bundle.inputs or not bundle.precisions:
         wrong = "there are no inputs or no precisions"
     elif sum(entry.layout == "NCDHW" for entry in bundle.inputs) > 1 or len(bundle.specs) < len(bundle.inputs):
-        wrong = "at most one video input and one skeleton input are expected"
+        wrong = "at most one video, one skeleton and one inertial input are expected"
     if wrong:
         raise EdgeError(f"{where}: {wrong}\n  {_export_again(folder)}")
     return bundle

@@ -17,7 +17,7 @@ import numpy as np
 
 from edge.bundle import Bundle
 from edge.errors import EdgeError
-from edge.media import read_frames, read_skeleton
+from edge.media import read_frames, read_inertial, read_skeleton
 from edge.recognizer import ActionRecognizer
 from edge.sampling import Entries, nearest, segment_times
 
@@ -25,7 +25,7 @@ from edge.sampling import Entries, nearest, segment_times
 DEFAULT_SIZES = {"rgb": (640, 480), "depth": (320, 240)}
 # The share of a frame's width and height that a body takes there: about 7 % of the area is not background.
 _BODY_SHARE = (0.14, 0.5)
-_RANDOM_SKELETONS = 68  # the mean length of the recordings there
+_RANDOM_SKELETONS, _RANDOM_SAMPLES = 68, 180  # the mean lengths of the recordings there
 _PEAK_FIELD = "VmHWM:"
 
 
@@ -37,20 +37,28 @@ class InputChoice:
       size: (width, height) of random frames; None for `DEFAULT_SIZES`.
       clip: a file with frames.
       skeleton: a file with skeletons.
+      inertial: a file with inertial samples.
     """
 
     size: Optional[Tuple[int, int]] = None
     clip: Optional[str] = None
     skeleton: Optional[str] = None
+    inertial: Optional[str] = None
+
+    @property
+    def files(self) -> Tuple[str, ...]:
+        """The files that were named."""
+        return tuple(name for name in (self.clip, self.skeleton, self.inertial) if name)
 
 
 @dataclass(frozen=True)
 class ClipInput:
-    """Frames and skeletons, decoded and in memory."""
+    """Frames, skeletons and inertial samples, decoded and in memory."""
 
     source: str
     frames: Optional[Entries]
     skeleton: Optional[np.ndarray]
+    inertial: Optional[np.ndarray]
 
 
 def make_input(bundle: Bundle, choice: InputChoice) -> ClipInput:
@@ -59,23 +67,32 @@ def make_input(bundle: Bundle, choice: InputChoice) -> ClipInput:
     Raises:
       EdgeError: if a file cannot be read or the bundle does not read such.
     """
-    if choice.clip or choice.skeleton:
-        source = " + ".join(name for name in (choice.clip, choice.skeleton) if name)
-        joints = np.asarray(read_skeleton(choice.skeleton).values) if choice.skeleton else None
-        return ClipInput(source, _decoded(bundle, choice.clip) if choice.clip else None, joints)
+    if choice.files:
+        return ClipInput(
+            source=" + ".join(choice.files),
+            frames=_decoded(bundle, choice.clip) if choice.clip else None,
+            skeleton=np.asarray(read_skeleton(choice.skeleton).values) if choice.skeleton else None,
+            inertial=np.asarray(read_inertial(choice.inertial).values) if choice.inertial else None,
+        )
     if choice.size and bundle.video_modality is None:
-        raise EdgeError("a frame size was given; this bundle reads skeletons only")
+        raise EdgeError(f"a frame size was given; this bundle reads {bundle.reads}, no video")
     rng = np.random.default_rng(0)
-    has_skeleton = "skeleton" in bundle.specs
-    joints = rng.normal(size=(_RANDOM_SKELETONS, 20, 3)).astype(np.float32) if has_skeleton else None
-    return ClipInput("random", _random_frames(bundle, choice.size, rng), joints)
+    frames = _random_frames(bundle, choice.size, rng)
+    joints = rng.normal(size=(_RANDOM_SKELETONS, 20, 3)).astype(np.float32)
+    samples = rng.normal((0, 1, 0, 0, 0, 0), (0.5, 0.5, 0.5, 100, 100, 100), (_RANDOM_SAMPLES, 6)).astype(np.float32)
+    return ClipInput(
+        source="random",
+        frames=frames,
+        skeleton=joints if "skeleton" in bundle.specs else None,
+        inertial=samples if "inertial" in bundle.specs else None,
+    )
 
 
 def _decoded(bundle: Bundle, clip: str) -> List[np.ndarray]:
     """Return the frames of a file that the network reads."""
     modality = bundle.video_modality
     if modality is None:
-        raise EdgeError(f"{clip} was given; this bundle reads skeletons only")
+        raise EdgeError(f"{clip} was given; this bundle reads {bundle.reads}, no video")
     values = read_frames(clip, modality).values
     instants = segment_times(0.0, float(len(values)), bundle.specs[modality].num_frames)
     return [values[int(i)] for i in nearest(np.arange(len(values)), instants)]
@@ -142,7 +159,7 @@ def _load_and_predict(path: str, engine: str, precision: str, threads: Optional[
     load_ms = (time.perf_counter() - start) * 1000
     clip = make_input(recognizer.bundle, choice)
     start = time.perf_counter()
-    recognizer.predict(clip.frames, clip.skeleton)
+    recognizer.predict(clip.frames, clip.skeleton, clip.inertial)
     return Alone(load_ms, (time.perf_counter() - start) * 1000, peak_memory_bytes())
 
 
@@ -179,7 +196,7 @@ def measure_times(recognizers: Mapping[str, ActionRecognizer], clip: ClipInput, 
     times = Times([], {name: [] for name in recognizers})
     for iteration in range(-warmup, iterations):
         start = time.perf_counter()
-        inputs, _ = any_one.prepare(clip.frames, clip.skeleton)
+        inputs, _ = any_one.prepare(clip.frames, clip.skeleton, clip.inertial)
         preprocess_ms = (time.perf_counter() - start) * 1000
         if iteration >= 0:
             times.preprocess_ms.append(preprocess_ms)

@@ -9,9 +9,11 @@
 |           | `.txt`, `.csv`           | numbers parted by blanks or commas; a frame is one line of 60    |
 |           |                          | or 75 (x y z of each joint), or twenty lines of 3                |
 |           | UTD-MHAD `*_skeleton.mat`| `d_skel` (20, 3, T)                                              |
+| inertial  | `.npy`                   | (N, 6): acceleration x y z in g, angular velocity x y z in deg/s |
+|           | UTD-MHAD `*_inertial.mat`| `d_iner` (N, 6)                                                  |
 
-The joints are in the order of `edge.joints`. Only UTD-MHAD's own files and videos know their rate. The
-`.mat` files need scipy, which nothing else here does.
+The joints are in the order of `edge.joints`. Only videos and UTD-MHAD's depth and skeletons know their rate;
+its inertial samples do not fit their nominal one. The `.mat` files need scipy, which nothing else here does.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class Recording:
     """One modality from a file.
 
     Attributes:
-      values: the frames or skeletons; those of a video are decoded when they are asked for.
+      values: the frames, skeletons or inertial samples; those of a video are decoded when they are asked for.
       rate_hz: entries per second; None where the file does not say.
     """
 
@@ -159,9 +161,34 @@ def read_skeleton(path: Union[str, Path]) -> Recording:
         raise EdgeError(f"{path} was given; a skeleton is expected as .npy, .txt, .csv or UTD-MHAD's *_skeleton.mat")
     if values.ndim != 3 or values.shape[1:] not in ((20, 3), (25, 3)) or len(values) == 0:
         raise EdgeError(f"{path} holds {values.shape}; skeletons of (T, 20, 3) or (T, 25, 3) are expected")
+    return Recording(_as_numbers(values, path), rate_hz)
+
+
+def read_inertial(path: Union[str, Path]) -> Recording:
+    """Return inertial samples, (N, 6) float32: acceleration in g, angular velocity in degrees/s.
+
+    The rate is never known: UTD-MHAD's files hold 2.4 to 3.2 samples a depth frame, where the sensor's 50 Hz
+    would be 1.7, but are cut to the same action as its other files.
+
+    Raises:
+      EdgeError: if there is no such file, it is damaged, or holds something else.
+    """
+    path = _existing(path)
+    if path.suffix.lower() == ".mat":
+        values = _read_mat(path, "d_iner")
+    elif path.suffix.lower() == ".npy":
+        values = _read_npy(path)
+    else:
+        raise EdgeError(f"{path} was given; inertial samples are expected as .npy (N, 6) or UTD-MHAD's *_inertial.mat")
+    if values.ndim != 2 or values.shape[1] != 6 or len(values) == 0:
+        raise EdgeError(f"{path} holds {values.shape}; inertial samples of (N, 6) are expected")
+    return Recording(_as_numbers(values, path), None)
+
+
+def _as_numbers(values: np.ndarray, path: Path) -> np.ndarray:
     if values.dtype.kind not in "fiu":
         raise EdgeError(f"{path} holds {values.dtype}; numbers are expected")
-    return Recording(np.asarray(values, np.float32), rate_hz)
+    return np.asarray(values, np.float32)
 
 
 def _existing(path: Union[str, Path]) -> Path:

@@ -24,6 +24,10 @@ FOCAL_LENGTH_PER_WIDTH = 0.8925
 # No depth camera measures nearer. A smaller value is noise or another unit, and 1 mm would ask for a crop
 # of terabytes.
 NEAREST_MM = 300.0
+# What 1 stands for in the network's inertial input. People's limbs turn at about 100 degrees a second and feel
+# about 1 g, so both sensors' values are of order 1.
+ACCELERATION_UNIT_G = 1.0
+RATE_UNIT_DEG_S = 100.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,22 @@ class SkeletonSpec:
         return (self.num_frames, 3 * len(joint_layouts.LAYOUTS[self.layout]))
 
 
-SPECS = {"rgb": VideoSpec, "depth": DepthSpec, "skeleton": SkeletonSpec}
+@dataclass(frozen=True)
+class InertialSpec:
+    """Inertial samples: interpolated to `num_frames`, acceleration in g, angular velocity in 100 degrees/s.
+
+    Nothing is centred: gravity tells how the sensor is held, and that a sensor is there at all.
+    """
+
+    num_frames: int = 64
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one clip, (T, 6)."""
+        return (self.num_frames, 6)
+
+
+SPECS = {"rgb": VideoSpec, "depth": DepthSpec, "skeleton": SkeletonSpec, "inertial": InertialSpec}
 VIDEO_MODALITIES = ("rgb", "depth")
 
 
@@ -214,17 +233,34 @@ def prepare_skeleton(joints: np.ndarray, spec: SkeletonSpec) -> np.ndarray:
     return normalise_skeleton(joints, spec.layout).reshape(len(joints), -1)
 
 
+# --- inertial samples -----------------------------------------------------------------------------
+
+
+def prepare_inertial(samples: np.ndarray, spec: InertialSpec) -> np.ndarray:
+    """Return (T, 6) float32 of T inertial samples: acceleration x y z in g, angular velocity x y z in degrees/s.
+
+    The units are fixed, none is measured on recordings: a sensor that measures the same gives the same.
+
+    Raises:
+      ValueError: for samples of another shape.
+    """
+    if samples.shape != spec.shape:
+        raise ValueError(f"inertial samples of shape {samples.shape} were given; {spec.shape} is expected")
+    return (samples / np.repeat([ACCELERATION_UNIT_G, RATE_UNIT_DEG_S], 3)).astype(np.float32)
+
+
 # --- a whole clip ---------------------------------------------------------------------------------
 
 _PREPARE: Mapping[str, Callable[[Any, Any], np.ndarray]] = {
     "rgb": prepare_video,
     "depth": prepare_depth,
     "skeleton": prepare_skeleton,
+    "inertial": prepare_inertial,
 }
 
 
 def read_track(modality: str, track: Track, instants: np.ndarray) -> Any:
-    """Return what a track shows at the instants: frames are picked, joints interpolated."""
+    """Return what a track shows at the instants: frames are picked, joints and inertial samples interpolated."""
     if modality in VIDEO_MODALITIES:
         return [track.values[int(i)] for i in nearest(track.time_s, instants)]
     return interpolate(np.asarray(track.values, np.float32), track.time_s, instants)

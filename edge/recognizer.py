@@ -1,4 +1,4 @@
-"""From frames and skeletons to a named action."""
+"""From frames, skeletons and inertial samples to a named action."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from edge.errors import EdgeError
 from edge.preprocess import prepare_clip
 from edge.sampling import Entries, Track, regular_track
 
+# Gravity is in what an accelerometer measures, so the middle of its values lies near 1 g whatever a person does
+# (0.96 to 1.21 over UTD-MHAD). Far from it the values are in m/s2, or gravity was taken out.
+_GRAVITY_G = (0.25, 4.0)
 _FRAME_FORM = {"rgb": "(H, W, 3) uint8 in RGB order", "depth": "(H, W) uint16 in millimetres"}
 
 
@@ -92,28 +95,41 @@ class ActionRecognizer:
         self,
         frames: Optional[Entries] = None,
         skeleton: Optional[Entries] = None,
+        inertial: Optional[Entries] = None,
+        *,
         frame_rate_hz: Optional[float] = None,
         skeleton_rate_hz: Optional[float] = None,
+        inertial_rate_hz: Optional[float] = None,
     ) -> Prediction:
         """Return the action that a whole recording shows.
 
-        The clip is spread evenly over the recording, whatever its length. With both rates the two
-        modalities are aligned by time and read where both have data; without, they are taken to cover the
-        same time.
+        The clip is spread evenly over the recording, whatever its length. Modalities whose rates are given
+        are aligned by time and read where all of them have data; one without a rate is taken to cover the
+        same time as the others.
 
         Args:
           frames: T frames of the bundle's video modality: (H, W, 3) uint8 RGB, or (H, W) uint16 depth in
             millimetres with background 0. An array or any sequence; None if there is none.
           skeleton: (T, 20, 3) or (T, 25, 3) joints in metres, in an order of `edge.joints`; None if there
             is none.
+          inertial: (N, 6) samples of a sensor on the right wrist or thigh: acceleration x y z in g with
+            gravity in it, angular velocity x y z in degrees/s; None if there are none.
           frame_rate_hz: frames per second.
           skeleton_rate_hz: skeletons per second.
+          inertial_rate_hz: samples per second.
 
         Raises:
           EdgeError: if the arrays do not fit, or nothing was given.
         """
         start = time.perf_counter()
-        inputs, missing = self.prepare(frames, skeleton, frame_rate_hz, skeleton_rate_hz)
+        inputs, missing = self.prepare(
+            frames,
+            skeleton,
+            inertial,
+            frame_rate_hz=frame_rate_hz,
+            skeleton_rate_hz=skeleton_rate_hz,
+            inertial_rate_hz=inertial_rate_hz,
+        )
         prepared = time.perf_counter()
         logits = self.engine.run(inputs)
         inferred = time.perf_counter()
@@ -132,15 +148,22 @@ class ActionRecognizer:
         self,
         frames: Optional[Entries] = None,
         skeleton: Optional[Entries] = None,
+        inertial: Optional[Entries] = None,
+        *,
         frame_rate_hz: Optional[float] = None,
         skeleton_rate_hz: Optional[float] = None,
+        inertial_rate_hz: Optional[float] = None,
     ) -> Tuple[Dict[str, np.ndarray], Tuple[str, ...]]:
         """Return the network's inputs by name, each with a batch axis of 1, and the missing modalities.
 
         Arguments and errors are those of `predict`.
         """
-        given = self._check(frames, skeleton)
-        rates = {self.bundle.video_modality: frame_rate_hz, "skeleton": skeleton_rate_hz}
+        given = self._check(frames, skeleton, inertial)
+        rates = {
+            self.bundle.video_modality: frame_rate_hz,
+            "skeleton": skeleton_rate_hz,
+            "inertial": inertial_rate_hz,
+        }
         tracks, stop_s = _tracks(given, {modality: rates[modality] for modality in given})
         try:
             clip = prepare_clip(tracks, self.bundle.specs, span=(0.0, stop_s))
@@ -154,9 +177,11 @@ class ActionRecognizer:
             inputs[entry.name] = np.ascontiguousarray(array[None])
         return inputs, tuple(modality for modality in self.bundle.specs if modality not in given)
 
-    def _check(self, frames: Optional[Entries], skeleton: Optional[Entries]) -> Dict[str, Entries]:
+    def _check(
+        self, frames: Optional[Entries], skeleton: Optional[Entries], inertial: Optional[Entries]
+    ) -> Dict[str, Entries]:
         """Return the modalities that were given, as the bundle names them."""
-        video, reads = self.bundle.video_modality, " and ".join(self.bundle.specs)
+        video, reads = self.bundle.video_modality, self.bundle.reads
         given: Dict[str, Entries] = {}
         if frames is not None:
             if video is None:
@@ -167,6 +192,10 @@ class ActionRecognizer:
             if "skeleton" not in self.bundle.specs:
                 raise EdgeError(f"a skeleton was given; this bundle reads {reads}")
             given["skeleton"] = _check_skeleton(skeleton)
+        if inertial is not None:
+            if "inertial" not in self.bundle.specs:
+                raise EdgeError(f"inertial samples were given; this bundle reads {reads}")
+            given["inertial"] = _check_inertial(inertial)
         if not given:
             raise EdgeError(f"nothing was given; this bundle reads {reads}")
         return given
@@ -192,16 +221,18 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def _tracks(given: Mapping[str, Entries], rates_hz: Mapping[str, Optional[float]]) -> Tuple[Dict[str, Track], float]:
     """Return the tracks and the seconds that all of them cover.
 
-    Rates matter only beside each other: unless all are known, each modality is spread over one second.
+    A modality whose rate is not known is spread over the time that the others cover; over one second, which
+    stands for any time, if no rate is known.
     """
     rates = {modality: rate_hz for modality, rate_hz in rates_hz.items() if rate_hz is not None}
     for rate_hz in rates.values():
         if not (rate_hz > 0 and math.isfinite(rate_hz)):
             raise EdgeError(f"a rate of {rate_hz} Hz was given; more than 0 is expected")
-    if len(rates) < len(given):
-        rates = {modality: float(len(values)) for modality, values in given.items()}
-    tracks = {modality: regular_track(values, rates[modality]) for modality, values in given.items()}
-    return tracks, min(len(values) / rates[modality] for modality, values in given.items())
+    stop_s = min((len(given[modality]) / rate_hz for modality, rate_hz in rates.items()), default=1.0)
+    tracks = {
+        modality: regular_track(values, rates.get(modality, len(values) / stop_s)) for modality, values in given.items()
+    }
+    return tracks, stop_s
 
 
 def _check_frames(frames: Entries, modality: str) -> None:
@@ -237,3 +268,25 @@ def _check_skeleton(skeleton: Entries) -> np.ndarray:
         frame = int(np.argwhere(~np.isfinite(joints))[0, 0])
         raise EdgeError(f"the skeleton has a joint that is not finite, first in frame {frame}")
     return joints
+
+
+def _check_inertial(inertial: Entries) -> np.ndarray:
+    try:
+        samples = np.asarray(inertial, np.float32)
+    except (TypeError, ValueError) as error:
+        raise EdgeError(f"the inertial samples are not an array of numbers: {error}") from None
+    if samples.ndim != 2 or samples.shape[1] != 6 or len(samples) == 0:
+        raise EdgeError(
+            f"inertial samples of shape {samples.shape} were given; (N, 6) is expected (acceleration x y z in g, "
+            f"angular velocity x y z in degrees/s), or None for a missing sensor"
+        )
+    if not np.isfinite(samples).all():
+        first = int(np.argwhere(~np.isfinite(samples))[0, 0])
+        raise EdgeError(f"the inertial samples have a value that is not finite, first in sample {first}")
+    gravity_g = float(np.median(np.linalg.norm(samples[:, :3], axis=1)))
+    if not _GRAVITY_G[0] <= gravity_g <= _GRAVITY_G[1]:
+        raise EdgeError(
+            f"the inertial samples have accelerations of {gravity_g:.2f} in the median; about 1 is expected\n"
+            f"  Give them in g (m/s2 divided by 9.81) and with gravity in them"
+        )
+    return samples

@@ -17,8 +17,8 @@ class ModelInput:
     """One input of an exported model.
 
     Attributes:
-      name: "video" or "skeleton".
-      modality: "rgb", "depth" or "skeleton".
+      name: "video", "skeleton" or "inertial".
+      modality: "rgb", "depth", "skeleton" or "inertial".
       spec: preprocessing of the modality, from `edge.preprocess`.
     """
 

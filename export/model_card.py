@@ -12,6 +12,7 @@ _READS = {
     "rgb": "colour video, RGB, any size",
     "depth": "depth video in millimetres, background 0",
     "skeleton": "skeletons of 20 or 25 joints in metres",
+    "inertial": "a sensor on the right wrist or thigh (acceleration in g, angular velocity in degrees/s)",
 }
 
 _LIMITS = """\

@@ -32,6 +32,7 @@ _CHOICES = {
     "clip.skeleton_layout": ("kinect20", "kinect25"),
     "model.dtype": ("float32", "bfloat16"),
     "model.skeleton.pooling": ("last", "mean_max"),
+    "model.inertial.pooling": ("last", "mean_max"),
     "eval_checkpoint": ("last", "best"),
 }
 _AT_LEAST = {
@@ -41,6 +42,7 @@ _AT_LEAST = {
     "log_steps": 1,
     "clip.num_frames": 1,
     "clip.skeleton_frames": 2,
+    "clip.inertial_frames": 2,
     "clip.views": 1,
     "clip.crop": 16,
     "optim.learning_rate": 0,
@@ -56,6 +58,7 @@ _SHARES = (
     "augment.temporal_crop",
     "model.video.dropout",
     "model.skeleton.dropout",
+    "model.inertial.dropout",
     "model.fusion.dropout",
 )
 
@@ -98,6 +101,11 @@ def check(config: ConfigDict) -> None:
         )
     if "rgb" in config.streams and config.clip.crop > config.clip.resize:
         raise HartxError(f"config.clip.crop={config.clip.crop} is larger than config.clip.resize={config.clip.resize}")
+    if config.clip.sampling == "window" and set(config.streams) == {"inertial"}:
+        raise HartxError(
+            "config.clip.sampling='window' counts frames, and the inertial stream alone has none; "
+            "give 'uniform', or another stream beside it"
+        )
     is_test(config.protocol, [])
     if config.batch_size % config.accumulate:
         raise HartxError(

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from edge.preprocess import DepthSpec, SkeletonSpec, VideoSpec, prepare_clip, read_track
+from edge.preprocess import (
+    VIDEO_MODALITIES,
+    DepthSpec,
+    InertialSpec,
+    SkeletonSpec,
+    VideoSpec,
+    prepare_clip,
+    prepare_inertial,
+    read_track,
+)
 from edge.sampling import Track, common_span, segment_times
 from hartx.data import transforms
 from hartx.data.source import Recording
@@ -23,6 +32,7 @@ def input_specs(config: ConfigDict) -> Specs:
         "rgb": VideoSpec(clip.num_frames, clip.resize, clip.crop),
         "depth": DepthSpec(clip.num_frames, clip.crop, clip.extent_m, clip.range_m),
         "skeleton": SkeletonSpec(clip.skeleton_frames, clip.skeleton_layout),
+        "inertial": InertialSpec(clip.inertial_frames),
     }
     return {stream: every[stream] for stream in config.streams}
 
@@ -88,16 +98,18 @@ def training_clip(
     draw = transforms.draw_clip(rng, config.augment)
     inputs = {}
     for stream, spec in specs.items():
-        # Joints are interpolated, so only frames gain from an instant drawn anew in each segment.
-        offset = 0.5 if stream == "skeleton" else view.offset
+        # All else is interpolated, so only frames gain from an instant drawn anew in each segment.
+        offset = view.offset if stream in VIDEO_MODALITIES else 0.5
         instants = segment_times(view.start_s, view.stop_s, spec.num_frames, offset)
         values = read_track(stream, recording.tracks[stream], instants)
         if stream == "rgb":
             inputs[stream] = transforms.video_clip(values, spec, draw)
         elif stream == "depth":
             inputs[stream] = transforms.depth_clip(values, spec, draw)
-        else:
+        elif stream == "skeleton":
             inputs[stream] = transforms.skeleton_clip(values, spec, draw, rng)
+        else:
+            inputs[stream] = prepare_inertial(values, spec)
     return inputs
 
 

@@ -77,7 +77,8 @@ def _track(modality: str, entry: dict[str, Any]) -> Track:
         row, column = (int(v) for v in entry["origin"])
         height, width = (int(v) for v in entry["size"])
         return Track(DepthFrames(list(entry["frames"]), (row, column), (height, width)), time_s)
-    return Track(np.asarray(entry["joints"], np.float32), time_s)
+    values = entry["joints" if modality == "skeleton" else "samples"]
+    return Track(np.asarray(values, np.float32), time_s)
 
 
 class RecordingSource:

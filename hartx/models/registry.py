@@ -29,8 +29,12 @@ def _skeleton(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs
     return SkeletonLSTM(in_features=shape[-1], num_classes=num_classes, rngs=rngs, **config.skeleton)
 
 
+def _inertial(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
+    return SkeletonLSTM(in_features=shape[-1], num_classes=num_classes, rngs=rngs, **config.inertial)
+
+
 # Modality to the function that makes its encoder from the `model` section.
-ENCODERS = {"rgb": _video, "depth": _video, "skeleton": _skeleton}
+ENCODERS = {"rgb": _video, "depth": _video, "skeleton": _skeleton, "inertial": _inertial}
 
 
 def _unknown(what: str, given: str, known: Iterable[str]) -> str:
@@ -48,8 +52,8 @@ def create_model(
     """Return the model that a config describes: one stream alone, or the fusion of several.
 
     Args:
-      config: the `model` section: `video` (arguments of `ResNet3D`), `skeleton` (of `SkeletonLSTM`),
-        `fusion` (of `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
+      config: the `model` section: `video` (arguments of `ResNet3D`), `skeleton` and
+        `inertial` (of `SkeletonLSTM`), `fusion` (of `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
       streams: modalities, in the order of fusion.
       input_shapes: modality to the shape of one clip without the batch, (T, H, W, C) or (T, features).
       num_classes: number of actions.

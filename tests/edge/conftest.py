@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import edge
-from edge.preprocess import DepthSpec, SkeletonSpec, VideoSpec, spec_to_dict
+from edge.preprocess import VIDEO_MODALITIES, DepthSpec, InertialSpec, SkeletonSpec, VideoSpec, spec_to_dict
 
 REPOSITORY = Path(edge.__file__).resolve().parents[1]
 LABELS = ["wave", "clap", "throw", "push", "knock", "catch"]
@@ -21,27 +21,29 @@ SPECS = {
     "rgb": VideoSpec(num_frames=4, resize=20, crop=16),
     "depth": DepthSpec(num_frames=4, crop=16),
     "skeleton": SkeletonSpec(num_frames=6),
+    "inertial": InertialSpec(num_frames=8),
 }
 
 
 def _write_model(path: Path, modalities, seed: int) -> None:
-    """Write a network: the mean of the video over time and place and of the skeleton over time, then Gemm."""
+    """Write a network: the mean of the video over time and place and of the others over time, then Gemm."""
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
     inputs, nodes, features, width = [], [], [], 0
     for modality in modalities:
         shape = SPECS[modality].shape
-        name = "skeleton" if modality == "skeleton" else "video"
-        axes = ["batch", shape[0], shape[1]] if name == "skeleton" else ["batch", shape[3], *shape[:3]]
+        video = modality in VIDEO_MODALITIES
+        name = "video" if video else modality
+        axes = ["batch", shape[3], *shape[:3]] if video else ["batch", *shape]
         inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, axes))
-        if name == "skeleton":
-            nodes.append(helper.make_node("ReduceMean", [name], [name + "_f"], axes=[1], keepdims=0))
-        else:
+        if video:
             nodes.append(helper.make_node("GlobalAveragePool", [name], [name + "_p"]))
             nodes.append(helper.make_node("Flatten", [name + "_p"], [name + "_f"]))
+        else:
+            nodes.append(helper.make_node("ReduceMean", [name], [name + "_f"], axes=[1], keepdims=0))
         features.append(name + "_f")
-        width += shape[1] if name == "skeleton" else shape[3]
+        width += shape[-1]
     nodes.append(helper.make_node("Concat", features, ["features"], axis=1))
     nodes.append(helper.make_node("Gemm", ["features", "weight", "bias"], ["logits"]))
     rng = np.random.default_rng(seed)
@@ -61,10 +63,10 @@ def _write_model(path: Path, modalities, seed: int) -> None:
 
 def _describe_input(modality: str) -> dict:
     spec = SPECS[modality]
-    video = modality != "skeleton"
+    video = modality in VIDEO_MODALITIES
     shape = [spec.shape[3], *spec.shape[:3]] if video else list(spec.shape)
     return {
-        "name": "video" if video else "skeleton",
+        "name": "video" if video else modality,
         "modality": modality,
         "shape": ["batch", *shape],
         "layout": "NCDHW" if video else "NTC",
@@ -183,3 +185,12 @@ def depth_frames():
     for i in range(10):
         frames[i, 15:45, 20 + i : 40 + i] = 2300 + 10 * i
     return frames
+
+
+@pytest.fixture
+def samples():
+    """Eighty inertial samples: gravity on the second axis and a turn that gets faster."""
+    values = np.random.default_rng(4).normal(0, 0.1, size=(80, 6))
+    values[:, 1] += 1
+    values[:, 3:] += np.linspace(0, 200, 80)[:, None]
+    return values.astype(np.float32)

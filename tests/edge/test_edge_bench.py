@@ -37,7 +37,7 @@ def test_both_ways_to_start_it_write_the_same_report(make_bundle, run_python, tm
     assert entry["peak_memory_bytes"] > 10_000_000
     assert 0 < entry["inference_ms"]["p50"] <= entry["inference_ms"]["p90"] <= entry["total_ms"]["p90"]
     assert entry["fps"] == pytest.approx(4 * entry["clips_per_s"])
-    assert result["input"] == {"source": "random", "frames": [4, 240, 320], "skeleton": [68, 20, 3]}
+    assert result["input"] == {"source": "random", "frames": [4, 240, 320], "skeleton": [68, 20, 3], "inertial": None}
     assert "inference int8" in done.stdout
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp")] == []
 
@@ -118,6 +118,18 @@ def test_a_recording_can_stand_for_random_frames(make_bundle, write_video):
     assert len(clip.frames) == 4 and clip.frames[0].shape == (48, 64, 3) and clip.skeleton is None
 
 
+def test_a_bundle_of_the_inertial_sensor_is_measured(make_bundle, samples, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "measure_alone", lambda *_: measure.Alone(1.0, 2.0, None))
+    folder, report = make_bundle("inertial"), tmp_path / "bench.json"
+    np.save(tmp_path / "i.npy", samples)
+    options = [f"--bundle={folder}", "--iterations=5", "--warmup=1", f"--json={report}"]
+    for more, shape in (([], [180, 6]), ([f"--inertial={tmp_path / 'i.npy'}"], [80, 6])):
+        assert bench.main([*options, *more]) == 0
+        result = json.loads(report.read_text())
+        assert result["input"]["inertial"] == shape and result["input"]["skeleton"] is None
+        assert result["precisions"]["fp32"]["frames_per_clip"] == 8
+
+
 def test_a_stated_size_is_the_size_of_the_frames(make_bundle):
     bundle = ActionRecognizer.from_bundle(make_bundle("rgb")).bundle
     assert make_input(bundle, InputChoice(size=(100, 50))).frames.shape == (4, 50, 100, 3)
@@ -128,9 +140,10 @@ def test_a_stated_size_is_the_size_of_the_frames(make_bundle):
     [
         (["--size=640"], 2, "--size"),
         (["--size=64x48", "--clip=x.avi"], 2, "--size is of random frames"),
+        (["--size=64x48", "--inertial=x.npy"], 2, "--size is of random frames"),
         (["--iterations=0"], 2, "at least 1"),
-        (["--size=64x48"], 1, "reads skeletons only"),
-        (["--clip=x.avi"], 1, "reads skeletons only"),
+        (["--size=64x48"], 1, "reads skeleton, no video"),
+        (["--clip=x.avi"], 1, "reads skeleton, no video"),
         (["--precision=fp16"], 1, "'fp16' was given"),
         (["--json=no/such/folder/bench.json"], 1, "there is no folder"),
     ],

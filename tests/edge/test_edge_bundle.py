@@ -25,6 +25,21 @@ def test_a_bundle_without_video_has_no_video_modality(make_bundle):
     assert read_bundle(make_bundle("skeleton")).video_modality is None
 
 
+def test_a_bundle_of_every_kind_of_input_is_read(make_bundle):
+    bundle = read_bundle(make_bundle("depth", "skeleton", "inertial"))
+    assert [(entry.name, entry.layout) for entry in bundle.inputs] == [
+        ("video", "NCDHW"),
+        ("skeleton", "NTC"),
+        ("inertial", "NTC"),
+    ]
+    assert bundle.inputs[2].shape == (8, 6) and bundle.reads == "depth and skeleton and inertial"
+
+
+def test_two_videos_are_refused(make_bundle):
+    with pytest.raises(EdgeError, match="at most one video"):
+        read_bundle(make_bundle("depth", "inertial", "rgb"))
+
+
 def test_a_flipped_bit_names_the_file_and_both_hashes(make_bundle):
     folder = make_bundle("skeleton")
     path = folder / "model.int8.onnx"

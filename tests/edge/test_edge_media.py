@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.errors import EdgeError
-from edge.media import read_depth, read_frames, read_skeleton, read_video
+from edge.media import read_depth, read_frames, read_inertial, read_skeleton, read_video
 
 # --- video ----------------------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ def test_what_is_no_video_is_refused(tmp_path, content, message):
         read_video(path)
 
 
-@pytest.mark.parametrize("read", [read_video, read_depth, read_skeleton])
+@pytest.mark.parametrize("read", [read_video, read_depth, read_skeleton, read_inertial])
 def test_a_file_that_is_not_there_is_named(tmp_path, read):
     with pytest.raises(EdgeError, match=r"nowhere\.npy: there is no such file"):
         read(tmp_path / "nowhere.npy")
@@ -202,3 +202,45 @@ def test_text_in_an_array_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.full((3, 20, 3), "x"))
     with pytest.raises(EdgeError, match="numbers are expected"):
         read_skeleton(tmp_path / "a.npy")
+
+
+# --- inertial samples -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["npy", "mat"])
+def test_inertial_samples_are_the_same_from_every_kind_of_file(tmp_path, samples, kind):
+    path = tmp_path / f"a_inertial.{kind}"
+    if kind == "npy":
+        np.save(path, samples)
+    else:
+        pytest.importorskip("scipy.io").savemat(path, {"d_iner": samples.astype(float)})
+    recording = read_inertial(path)
+    np.testing.assert_array_equal(recording.values, samples)
+    assert recording.values.dtype == np.float32 and recording.rate_hz is None
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (np.zeros((4, 3)), r"\(4, 3\); inertial samples of \(N, 6\)"),
+        (np.zeros((0, 6)), r"\(0, 6\)"),
+        (np.zeros((2, 4, 6)), r"\(2, 4, 6\)"),
+        (np.full((4, 6), "x"), "numbers are expected"),
+    ],
+)
+def test_arrays_that_are_no_inertial_samples_are_refused(tmp_path, values, message):
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(EdgeError, match=message):
+        read_inertial(tmp_path / "a.npy")
+
+
+def test_a_skeleton_is_no_inertial_file(tmp_path, skeletons):
+    pytest.importorskip("scipy.io").savemat(tmp_path / "a.mat", {"d_skel": skeletons.transpose(1, 2, 0)})
+    with pytest.raises(EdgeError, match="has no variable 'd_iner'"):
+        read_inertial(tmp_path / "a.mat")
+
+
+def test_an_unknown_kind_of_inertial_file_is_refused(tmp_path):
+    (tmp_path / "a.bvh").write_text("x")
+    with pytest.raises(EdgeError, match=r"inertial samples are expected as \.npy"):
+        read_inertial(tmp_path / "a.bvh")

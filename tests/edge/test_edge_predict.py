@@ -74,19 +74,54 @@ def test_each_clip_goes_with_its_skeleton(make_bundle, depth_frames, skeletons, 
     assert expected[0] != pytest.approx(expected[1])
 
 
+def test_each_clip_goes_with_its_inertial_file(make_bundle, depth_frames, skeletons, samples, tmp_path, capsys):
+    folder = make_bundle("depth", "skeleton", "inertial")
+    arguments = [f"--bundle={folder}", "--json"]
+    for name, values in (("a", samples), ("b", -samples)):
+        files = {"d": depth_frames, "s": skeletons, "i": values}
+        paths = {kind: tmp_path / f"{name}_{kind}.npy" for kind in files}
+        for kind, array in files.items():
+            np.save(paths[kind], array)
+        arguments += [str(paths["d"]), f"--skeleton={paths['s']}", f"--inertial={paths['i']}"]
+    assert predict.main(arguments) == 0
+    results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [result["inertial"] for result in results] == [str(tmp_path / f"{name}_i.npy") for name in "ab"]
+    recognizer = ActionRecognizer.from_bundle(folder)
+    expected = [recognizer.predict(depth_frames, skeletons, values).confidence for values in (samples, -samples)]
+    assert [result["confidence"] for result in results] == pytest.approx(expected)
+    assert expected[0] != pytest.approx(expected[1])
+
+
+def test_inertial_files_alone_are_predicted_and_their_rate_counts(make_bundle, skeletons, samples, tmp_path, capsys):
+    np.save(tmp_path / "i.npy", samples)
+    np.save(tmp_path / "s.npy", skeletons)
+    folder, file = make_bundle("skeleton", "inertial"), f"--inertial={tmp_path / 'i.npy'}"
+    assert predict.main([f"--bundle={folder}", file]) == 0
+    assert "without skeleton" in capsys.readouterr().out
+    arguments = [f"--bundle={folder}", "--json", file, f"--skeleton={tmp_path / 's.npy'}"]
+    assert predict.main([*arguments, "--skeleton_rate=30", "--inertial_rate=160"]) == 0
+    confidence = json.loads(capsys.readouterr().out)["confidence"]
+    recognizer = ActionRecognizer.from_bundle(folder)
+    expected = recognizer.predict(None, skeletons, samples, skeleton_rate_hz=30.0, inertial_rate_hz=160.0)
+    assert confidence == pytest.approx(expected.confidence)
+    assert confidence != pytest.approx(recognizer.predict(None, skeletons, samples).confidence)
+
+
 def test_rates_from_the_command_line_align_the_modalities(make_bundle, depth_frames, skeletons, tmp_path, capsys):
     folder = make_bundle("depth", "skeleton")
     np.save(tmp_path / "d.npy", depth_frames)
     np.save(tmp_path / "s.npy", skeletons)
     files = [f"--bundle={folder}", "--json", str(tmp_path / "d.npy"), f"--skeleton={tmp_path / 's.npy'}"]
     assert predict.main([*files, "--frame_rate=30", "--skeleton_rate=30"]) == 0
-    expected = ActionRecognizer.from_bundle(folder).predict(depth_frames, skeletons, 30.0, 30.0)
+    expected = ActionRecognizer.from_bundle(folder).predict(
+        depth_frames, skeletons, frame_rate_hz=30.0, skeleton_rate_hz=30.0
+    )
     assert json.loads(capsys.readouterr().out)["confidence"] == pytest.approx(expected.confidence)
 
 
 def test_a_clip_for_a_bundle_of_skeletons_is_refused(make_bundle, write_video, capsys):
     assert predict.main([f"--bundle={make_bundle('skeleton')}", str(write_video())]) == 1
-    assert "reads skeletons only" in capsys.readouterr().err
+    assert "reads skeleton, no video: give --skeleton=FILE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -95,6 +130,10 @@ def test_a_clip_for_a_bundle_of_skeletons_is_refused(make_bundle, write_video, c
         ([], "--bundle"),
         (["--bundle=b"], "at least one CLIP"),
         (["--bundle=b", "x.avi", "--skeleton=1.npy", "--skeleton=2.npy"], "1 clips and 2 skeletons"),
+        (
+            ["--bundle=b", "--skeleton=1.npy", "--inertial=1.npy", "--inertial=2.npy"],
+            "1 skeletons and 2 inertial files",
+        ),
         (["--bundle=b", "x.avi", "--threads=0"], "at least 1"),
         (["--bundle=b", "x.avi", "--frame_rate=-1"], "above 0"),
         (["--bundle=b", "x.avi", "--jsno"], "--jsno"),

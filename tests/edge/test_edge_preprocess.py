@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edge import preprocess
 from edge.joints import KINECT20, KINECT25, to_kinect25
-from edge.preprocess import DepthSpec, SkeletonSpec, VideoSpec
+from edge.preprocess import DepthSpec, InertialSpec, SkeletonSpec, VideoSpec
 from edge.sampling import regular_track
 
 quick = settings(max_examples=25, deadline=None)
@@ -190,6 +190,31 @@ def test_another_number_of_joints_is_refused(layout, joints):
         preprocess.normalise_skeleton(random_skeletons(0, joints), layout)
 
 
+# --- inertial samples -----------------------------------------------------------------------------
+
+
+@quick
+@given(st.integers(0, 2**31), st.floats(0.1, 10))
+def test_inertial_units_do_not_follow_the_data(seed, factor):
+    """Twice the motion is twice the numbers: nothing is measured on the clip."""
+    samples = np.random.default_rng(seed).normal(size=(9, 6)).astype(np.float32)
+    clip = preprocess.prepare_inertial(samples, InertialSpec(9))
+    larger = preprocess.prepare_inertial(samples * np.float32(factor), InertialSpec(9))
+    assert clip.dtype == np.float32
+    np.testing.assert_allclose(larger, clip * np.float32(factor), rtol=1e-5)
+
+
+def test_one_g_and_a_hundred_degrees_a_second_are_one():
+    samples = np.tile(np.array([0, 1, 0, 100, 0, -50], np.float32), (3, 1))
+    np.testing.assert_allclose(preprocess.prepare_inertial(samples, InertialSpec(3))[1], [0, 1, 0, 1, 0, -0.5])
+
+
+@pytest.mark.parametrize("shape", [(9, 3), (8, 6), (9, 6, 1)])
+def test_inertial_samples_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match="inertial samples of shape"):
+        preprocess.prepare_inertial(np.zeros(shape, np.float32), InertialSpec(9))
+
+
 # --- a whole clip ---------------------------------------------------------------------------------
 
 
@@ -219,11 +244,27 @@ def test_a_clip_aligns_modalities_by_time():
     np.testing.assert_allclose(clip["rgb"][:, 0, 0, 0] * 255, [1, 4, 7, 10, 13], atol=1e-4)
 
 
+def test_inertial_samples_are_aligned_with_the_skeleton_by_time():
+    """80 samples and 30 skeletons a second, both of the same slope: the clip shows the same instants of both."""
+    time_s = np.arange(160) / 80
+    samples = np.tile(time_s[:, None], (1, 6))
+    joints = np.zeros((60, 20, 3))
+    joints[:, KINECT20.index("shoulder_center"), 1] = 1  # the torso, the unit
+    joints[:, KINECT20.index("head"), 0] = np.arange(60) / 30
+    tracks = {"skeleton": regular_track(joints, 30.0), "inertial": regular_track(samples, 80.0)}
+    specs = {"skeleton": SkeletonSpec(7), "inertial": InertialSpec(7)}
+    clip = preprocess.prepare_clip(tracks, specs, span=(0.3, 1.7))
+    head = clip["skeleton"].reshape(7, 25, 3)[:, KINECT25.index("head"), 0]
+    np.testing.assert_allclose(clip["inertial"][:, 0], head, atol=1e-5)
+    np.testing.assert_allclose(clip["inertial"][:, 0], 0.3 + 0.2 * (np.arange(7) + 0.5), atol=1e-5)
+
+
 def test_a_missing_modality_is_zeros():
-    specs = {"depth": DepthSpec(4, 16), "skeleton": SkeletonSpec(6)}
+    specs = {"depth": DepthSpec(4, 16), "skeleton": SkeletonSpec(6), "inertial": InertialSpec(5)}
     clip = preprocess.prepare_clip({"skeleton": regular_track(random_skeletons(0), 30.0)}, specs)
-    assert {name: array.shape for name, array in clip.items()} == {"depth": (4, 16, 16, 1), "skeleton": (6, 75)}
-    assert not clip["depth"].any() and clip["skeleton"].any()
+    shapes = {name: array.shape for name, array in clip.items()}
+    assert shapes == {"depth": (4, 16, 16, 1), "skeleton": (6, 75), "inertial": (5, 6)}
+    assert not clip["depth"].any() and not clip["inertial"].any() and clip["skeleton"].any()
 
 
 def test_a_clip_of_nothing_is_refused():

@@ -13,6 +13,9 @@ from edge.recognizer import softmax
 from edge.sampling import regular_track
 
 
+RATES = {"frame_rate_hz": 30.0, "skeleton_rate_hz": 30.0}
+
+
 def logits_by_hand(folder, precision, tracks):
     """Run a bundle's model with nothing of edge but the preprocessing."""
     import onnxruntime
@@ -45,6 +48,22 @@ def test_a_prediction_is_the_softmax_of_the_model(make_bundle, depth_frames, ske
     assert prediction.latency_ms >= prediction.preprocess_ms + prediction.inference_ms > 0
 
 
+@pytest.mark.parametrize(
+    "modalities", [("inertial",), ("skeleton", "inertial"), ("inertial", "depth"), ("depth", "skeleton", "inertial")]
+)
+def test_any_set_of_modalities_is_predicted(make_bundle, depth_frames, skeletons, samples, modalities):
+    """Frames, skeletons and samples of one second."""
+    folder = make_bundle(*modalities)
+    values = {"depth": depth_frames, "skeleton": skeletons, "inertial": samples}
+    tracks = {modality: regular_track(values[modality], len(values[modality])) for modality in modalities}
+    expected = softmax(logits_by_hand(folder, "fp32", tracks))
+    names = {"depth": "frames"}
+    given = {names.get(modality, modality): values[modality] for modality in modalities}
+    prediction = ActionRecognizer.from_bundle(folder).predict(**given)
+    assert prediction.missing == ()
+    assert prediction.confidence == pytest.approx(expected.max(), rel=1e-5)
+
+
 def test_the_precisions_of_the_fixture_differ(make_bundle, skeletons):
     """Otherwise the test above could not tell which one was run."""
     folder = make_bundle("skeleton")
@@ -73,7 +92,7 @@ def test_without_rates_both_modalities_cover_the_same_time(make_bundle, depth_fr
     recognizer = ActionRecognizer.from_bundle(make_bundle("depth", "skeleton"))
     free, _ = recognizer.prepare(depth_frames, skeletons)
     one_rate, _ = recognizer.prepare(depth_frames, skeletons, frame_rate_hz=15.0)
-    aligned, _ = recognizer.prepare(depth_frames, skeletons, 10.0, 30.0)  # 1 second each
+    aligned, _ = recognizer.prepare(depth_frames, skeletons, frame_rate_hz=10.0, skeleton_rate_hz=30.0)  # 1 second each
     for name in free:
         np.testing.assert_allclose(one_rate[name], free[name], atol=1e-5)
         np.testing.assert_allclose(aligned[name], free[name], atol=1e-5)
@@ -81,11 +100,33 @@ def test_without_rates_both_modalities_cover_the_same_time(make_bundle, depth_fr
 
 def test_with_rates_only_the_time_that_both_cover_is_read(make_bundle, depth_frames, skeletons):
     recognizer = ActionRecognizer.from_bundle(make_bundle("depth", "skeleton"))
-    whole, _ = recognizer.prepare(depth_frames, skeletons[:11], 30.0, 30.0)  # 10 frames, a third of a second
+    whole, _ = recognizer.prepare(depth_frames, skeletons[:11], **RATES)  # 10 frames, a third of a second
     beyond = np.concatenate([skeletons[:11], 100 + skeletons[11:]])
-    cut, _ = recognizer.prepare(depth_frames, beyond, 30.0, 30.0)
+    cut, _ = recognizer.prepare(depth_frames, beyond, **RATES)
     for name in cut:
         np.testing.assert_allclose(cut[name], whole[name], atol=1e-5)
+
+
+def test_samples_without_a_rate_cover_the_time_of_the_others(make_bundle, depth_frames, skeletons, samples):
+    """Frames and skeletons are aligned by their rates, with or without samples whose rate nobody knows."""
+    recognizer = ActionRecognizer.from_bundle(make_bundle("depth", "skeleton", "inertial"))
+    short = skeletons[:20]  # two thirds of a second; the frames a third
+    aligned, _ = recognizer.prepare(depth_frames, short, **RATES)
+    both, missing = recognizer.prepare(depth_frames, short, samples, **RATES)
+    assert missing == ()
+    for name in ("video", "skeleton"):
+        np.testing.assert_array_equal(both[name], aligned[name])
+    alone, _ = recognizer.prepare(inertial=samples)
+    np.testing.assert_allclose(both["inertial"], alone["inertial"], atol=1e-4)
+
+
+def test_samples_with_a_rate_are_read_where_the_skeletons_are(make_bundle, skeletons, samples):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("skeleton", "inertial"))
+    rates = {"skeleton_rate_hz": 30.0, "inertial_rate_hz": 80.0}
+    whole, _ = recognizer.prepare(None, skeletons[:15], samples[:41], **rates)  # half a second
+    beyond = np.concatenate([samples[:41], samples[41:] + 500])
+    cut, _ = recognizer.prepare(None, skeletons[:15], beyond, **rates)
+    np.testing.assert_array_equal(cut["inertial"], whole["inertial"])
 
 
 def test_one_frame_beside_many_skeletons_is_shown_all_the_time(make_bundle, depth_frames, skeletons):
@@ -164,7 +205,28 @@ def test_skeletons_that_do_not_fit_are_refused(make_bundle, kind):
         recognizer.predict(skeleton=skeleton)
 
 
-def test_what_the_bundle_does_not_read_is_refused(make_bundle, depth_frames, skeletons):
+BAD_SAMPLES = {
+    "columns": (np.ones((5, 9)), r"\(5, 9\)"),
+    "one sample": (np.ones(6), r"\(6,\)"),
+    "empty": (np.ones((0, 6)), r"\(0, 6\)"),
+    "nan": ([[0, 1, 0, 0, 0, 0], [0, 1, 0, 0, np.inf, 0]], "not finite, first in sample 1"),
+    "text": ([["a"]], "not an array of numbers"),
+    "m/s2": (np.tile([0, 9.81, 0, 10, 0, 0], (5, 1)), r"9\.81 in the median"),
+    "without gravity": (np.tile([0, 0.02, 0, 10, 0, 0], (5, 1)), "with gravity"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_SAMPLES)
+def test_inertial_samples_that_do_not_fit_are_refused(make_bundle, kind):
+    inertial, message = BAD_SAMPLES[kind]
+    recognizer = ActionRecognizer.from_bundle(make_bundle("inertial"))
+    with pytest.raises(EdgeError, match=message):
+        recognizer.predict(inertial=inertial)
+
+
+def test_what_the_bundle_does_not_read_is_refused(make_bundle, depth_frames, skeletons, samples):
+    with pytest.raises(EdgeError, match="inertial samples were given; this bundle reads rgb"):
+        ActionRecognizer.from_bundle(make_bundle("rgb")).predict(inertial=samples)
     with pytest.raises(EdgeError, match="this bundle reads depth"):
         ActionRecognizer.from_bundle(make_bundle("depth")).predict(depth_frames, skeletons)
     with pytest.raises(EdgeError, match="this bundle reads skeleton"):

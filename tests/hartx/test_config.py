@@ -11,7 +11,7 @@ from configs import base
 from hartx import config as configs
 from hartx.errors import HartxError
 
-EXPERIMENTS = ("rgb", "depth", "skeleton", "fusion:rgb", "fusion:depth", "fusion:demo")
+EXPERIMENTS = ("rgb", "depth", "skeleton", "inertial", "fusion:rgb", "fusion:depth", "fusion:demo")
 
 
 def get(experiment):
@@ -54,6 +54,9 @@ def test_every_config_is_sound_and_has_a_docstring_with_its_command(experiment):
         ("batch_size", 0, "at least 1"),
         ("label_smoothing", 1.0, "0 <= value < 1"),
         ("modality_dropout", -0.1, "0 <= value < 1"),
+        ("clip.inertial_frames", 1, "at least 2"),
+        ("model.inertial.pooling", "frist", "last, mean_max"),
+        ("model.inertial.dropout", 1.0, "0 <= value < 1"),
         ("accumulate", 3, "no multiple"),
         ("protocol", "losso:7", "did you mean 'loso'"),
     ],
@@ -70,6 +73,15 @@ def test_a_crop_larger_than_the_frame_is_refused():
     config.clip.crop = 300
     with pytest.raises(HartxError, match="larger than"):
         configs.check(config)
+
+
+def test_a_window_of_frames_needs_a_stream_that_has_frames():
+    config = get("inertial")
+    config.clip.sampling = "window"
+    with pytest.raises(HartxError, match="'window' counts frames"):
+        configs.check(config)
+    config.streams = ("inertial", "skeleton")
+    configs.check(config)
 
 
 def test_keep_and_load_round_trip(tmp_path):

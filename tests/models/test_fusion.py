@@ -14,13 +14,15 @@ from configs import base
 from hartx.errors import HartxError
 from hartx.models import Fusion, SingleStream, SkeletonLSTM, create_model
 
-SHAPES = {"rgb": (4, 16, 16, 3), "depth": (4, 16, 16, 1), "skeleton": (6, 75)}
+SHAPES = {"rgb": (4, 16, 16, 3), "depth": (4, 16, 16, 1), "skeleton": (6, 75), "inertial": (8, 6)}
+WIDTHS = {"rgb": 32, "depth": 32, "skeleton": 16, "inertial": 10}  # features of the small encoders
 
 
 def small_config():
     config = base.get_config().model
     config.video.depth, config.video.width = 10, 4
     config.skeleton.features = 16
+    config.inertial.features = 10
     config.fusion.hidden = 12
     return config
 
@@ -50,11 +52,13 @@ def clips(*streams, batch=2):
     return {s: jnp.asarray(rng.normal(size=(batch, *SHAPES[s])), jnp.float32) for s in streams}
 
 
-@pytest.mark.parametrize("streams", [("depth", "skeleton"), ("rgb", "depth", "skeleton")])
+@pytest.mark.parametrize(
+    "streams", [("depth", "skeleton"), ("inertial", "skeleton"), ("rgb", "depth", "skeleton", "inertial")]
+)
 def test_fusion_joins_the_features_of_any_set_of_streams(streams):
     model = small_model(*streams)
     sizes = [model.streams[name].num_features for name in streams]
-    assert sizes == [16 if name == "skeleton" else 32 for name in streams]
+    assert sizes == [WIDTHS[name] for name in streams]
     assert model.hidden.kernel.shape == (sum(sizes), 12)
     model.eval()
     output = apply_with_streams(model, clips(*streams))
@@ -89,12 +93,13 @@ def test_stream_logits_are_those_of_the_streams_alone():
         np.testing.assert_allclose(logits, classify(model.streams[name], inputs[name]), atol=1e-6)
 
 
-def test_single_stream_is_its_encoder():
-    model = small_model("skeleton")
+@pytest.mark.parametrize("stream", ["skeleton", "inertial"])
+def test_single_stream_is_its_encoder(stream):
+    model = small_model(stream)
     assert isinstance(model, SingleStream)
     model.eval()
-    inputs = clips("skeleton")
-    np.testing.assert_array_equal(apply(model, inputs), classify(model.streams["skeleton"], inputs["skeleton"]))
+    inputs = clips(stream)
+    np.testing.assert_array_equal(apply(model, inputs), classify(model.streams[stream], inputs[stream]))
     output = apply_with_streams(model, inputs)
     np.testing.assert_array_equal(output.logits, apply(model, inputs))
     assert output.stream_logits == {}
@@ -170,6 +175,7 @@ def test_dtype_reaches_the_convolutions():
         (("depth",), {"dtype": "float23"}, "did you mean 'float32'"),
         (("depth",), {"video": {"depth": 19}}, "depth 19 was given"),
         (("skeleton",), {"skeleton": {"pooling": "first"}}, "'first' was given"),
+        (("inertial",), {"inertial": {"stem_width": 4}}, "stem_width 4 was given"),
     ],
 )
 def test_a_config_no_model_can_have_is_refused(streams, changes, message):

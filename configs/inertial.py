@@ -1,0 +1,19 @@
+"""The inertial sensor alone, on the right wrist or thigh: temporal convolution, two bidirectional LSTM layers.
+
+python main.py --config=configs/inertial.py --config.dataset.raw_dir=UTD-MHAD
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    config = base.get_config()
+    config.name = "inertial"
+    config.streams = ("inertial",)
+    config.num_epochs = 150
+    config.optim.learning_rate = 2e-3
+    config.mixing.cutmix = 0.0
+    config.ema_decay = 0.995
+    return config
