@@ -1,126 +1,74 @@
-"""LSTM network over skeleton sequences."""
+"""LSTM network over skeletons, described by joints, bones and their motion."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from hartx.models import init
-from hartx.models.encoder import Encoder
-from hartx.models.lstm import LSTM
+from edge.joints import LAYOUTS, PARENTS
+from hartx.models.sequence_lstm import SequenceLSTM
 
-POOLINGS = ("last", "mean_max")
-
-
-def with_velocities(x: Float[Array, "B T I"]) -> Float[Array, "B T 2*I"]:
-    """Return positions and their differences to the step before; the first difference is 0."""
-    velocities = jnp.diff(x, axis=1, prepend=x[:, :1])
-    return jnp.concatenate([x, velocities], axis=-1)
+DESCRIPTIONS = ("joints", "bones", "joint_motion", "bone_motion")
 
 
-class TemporalConv(nnx.Module):
-    """1D convolution over time and ReLU; `width` odd, the length stays.
+def bones(x: Float[Array, "B T I"]) -> Float[Array, "B T I"]:
+    """Return for each joint the vector to it from its parent; 0 for the hip, where the tree begins.
 
-    The taps are stacked into the features, so that it is one matrix product.
+    Shi et al., "Two-Stream Adaptive Graph Convolutional Networks", CVPR 2019, section 4.3.
+
+    Raises:
+      ValueError: if there is no layout of so many joints.
     """
-
-    def __init__(self, in_features: int, out_features: int, width: int, *, rngs: nnx.Rngs) -> None:
-        self.linear = nnx.Linear(width * in_features, out_features, kernel_init=init.he(width * in_features), rngs=rngs)
-        self.width = width
-
-    def __call__(self, x: Float[Array, "B T I"]) -> Float[Array, "B T O"]:
-        steps, half = x.shape[1], self.width // 2
-        padded = jnp.pad(x, ((0, 0), (half, half), (0, 0)))
-        taps = [padded[:, tap : tap + steps] for tap in range(self.width)]
-        return nnx.relu(self.linear(jnp.concatenate(taps, axis=-1)))
+    joints = x.reshape(*x.shape[:2], -1, 3)
+    layout = next((name for name, names in LAYOUTS.items() if len(names) == joints.shape[2]), None)
+    if layout is None:
+        raise ValueError(f"{x.shape[2]} features were given; 60 or 75, three a joint, are expected")
+    return (joints - joints[:, :, np.asarray(PARENTS[layout])]).reshape(x.shape)
 
 
-class LSTMLayer(nnx.Module):
-    """One layer of the stack: an LSTM, or two of half the features in both directions of time."""
-
-    def __init__(self, in_features: int, features: int, bidirectional: bool, *, rngs: nnx.Rngs) -> None:
-        size = features // 2 if bidirectional else features
-        self.forward = LSTM(in_features, size, rngs=rngs)
-        self.backward = LSTM(in_features, size, reverse=True, rngs=rngs) if bidirectional else None
-
-    def __call__(self, x: Float[Array, "B T I"]) -> Float[Array, "B T H"]:
-        if self.backward is None:
-            return self.forward(x)
-        return jnp.concatenate([self.forward(x), self.backward(x)], axis=-1)
-
-    def last(self, hidden: Float[Array, "B T H"]) -> Float[Array, "B H"]:
-        """Return from this layer's output the state after each direction's last step."""
-        if self.backward is None:
-            return hidden[:, -1]
-        half = hidden.shape[-1] // 2
-        return jnp.concatenate([hidden[:, -1, :half], hidden[:, 0, half:]], axis=-1)
+def motion(x: Float[Array, "B T I"]) -> Float[Array, "B T I"]:
+    """Return the difference of each step to the one before; the first is 0."""
+    return jnp.diff(x, axis=1, prepend=x[:, :1])
 
 
-class SkeletonLSTM(Encoder):
-    """Stack of LSTM layers over (T, 3 J) joint positions.
-
-    A sequence of zeros means that there is no skeleton; it gives the features learnt for "absent".
+class SkeletonLSTM(SequenceLSTM):
+    """`SequenceLSTM` over T x 3 J skeletons. All zeros mean that there is no skeleton.
 
     Args:
       in_features: 3 J, 75 for 25 joints.
-      features: length of the LSTM output; bidirectional layers give half of it each way.
-      layers: number of LSTM layers.
-      bidirectional: read the sequence in both directions.
-      velocities: add the differences between steps to the positions.
-      stem_width: number of taps of a temporal convolution before the LSTM, odd; 0 for none.
-      pooling: "last" state, or "mean_max" over time, projected back to `features`.
-      num_classes: number of actions.
-      dropout: rate before the classifier.
+      description: any of "joints" (positions), "bones", "joint_motion", "bone_motion"; they are put side by side.
+      motion_scale: factor on the motions. Between two of 48 steps a hand moves a few hundredths of a torso
+        length, while positions are of order 1.
       rngs: stream `params`.
+      **trunk: the other arguments of `SequenceLSTM`.
 
     Raises:
-      ValueError: for an unknown pooling, an even stem width, or odd features when bidirectional.
+      ValueError: for an unknown or no description, and whatever `SequenceLSTM` refuses.
     """
 
     def __init__(
         self,
         in_features: int = 75,
-        features: int = 256,
-        layers: int = 2,
-        bidirectional: bool = False,
-        velocities: bool = True,
-        stem_width: int = 0,
-        pooling: str = "last",
-        num_classes: int = 27,
-        dropout: float = 0.5,
+        description: Sequence[str] = ("joints",),
+        motion_scale: float = 1.0,
         *,
         rngs: nnx.Rngs,
+        **trunk: Any,
     ) -> None:
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling {pooling!r} was given; one of {POOLINGS} is expected")
-        if stem_width and stem_width % 2 == 0:
-            raise ValueError(f"stem_width {stem_width} was given; an odd number, or 0 for none, is expected")
-        if bidirectional and features % 2:
-            raise ValueError(f"features {features} was given; an even number is expected when bidirectional")
-        super().__init__(features, num_classes, dropout, rngs=rngs)
-        self.velocities = velocities
-        self.pooling = pooling
-        size = 2 * in_features if velocities else in_features
-        self.stem = TemporalConv(size, features, stem_width, rngs=rngs) if stem_width else None
-        size = features if stem_width else size
-        self.layers = nnx.List(
-            LSTMLayer(size if index == 0 else features, features, bidirectional, rngs=rngs) for index in range(layers)
-        )
-        self.project = (
-            nnx.Linear(2 * features, features, kernel_init=init.normal(1 / (2 * features)), rngs=rngs)
-            if pooling == "mean_max"
-            else None
-        )
+        if not description or set(description) - set(DESCRIPTIONS):
+            raise ValueError(f"description {tuple(description)} was given; any of {DESCRIPTIONS} is expected")
+        super().__init__(len(description) * in_features, rngs=rngs, **trunk)
+        self.description = tuple(description)
+        self.motion_scale = motion_scale
 
-    def encode(self, x: Float[Array, "B T I"]) -> Float[Array, "B F"]:
-        """Return the features of a batch of skeleton sequences."""
-        if self.velocities:
-            x = with_velocities(x)
-        if self.stem is not None:
-            x = self.stem(x)
-        for layer in self.layers:
-            x = layer(x)
-        if self.project is None:
-            return self.layers[-1].last(x)
-        return self.project(jnp.concatenate([x.mean(axis=1), x.max(axis=1)], axis=-1))
+    def describe(self, x: Float[Array, "B T I"]) -> Float[Array, "B T D"]:
+        """Return the parts of the description, side by side."""
+        parts = {"joints": x, "bones": bones(x)}
+        parts["joint_motion"] = self.motion_scale * motion(parts["joints"])
+        parts["bone_motion"] = self.motion_scale * motion(parts["bones"])
+        return jnp.concatenate([parts[name] for name in self.description], axis=-1)
