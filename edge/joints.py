@@ -11,6 +11,8 @@ skeleton from a sensor that does measure them can be used without retraining:
 
 from __future__ import annotations
 
+from typing import Dict, Tuple
+
 import numpy as np
 
 KINECT20 = (
@@ -51,6 +53,51 @@ KINECT25 = (
 )
 
 LAYOUTS = {"kinect20": KINECT20, "kinect25": KINECT25}
+
+ROOT = "hip_center"
+
+
+def _limbs(side: str) -> Dict[str, str]:
+    return {
+        f"{side}_shoulder": "shoulder_center",
+        f"{side}_elbow": f"{side}_shoulder",
+        f"{side}_wrist": f"{side}_elbow",
+        f"{side}_hand": f"{side}_wrist",
+        f"{side}_hip": ROOT,
+        f"{side}_knee": f"{side}_hip",
+        f"{side}_ankle": f"{side}_knee",
+        f"{side}_foot": f"{side}_ankle",
+    }
+
+
+# The joint at the other end of each bone, towards the root.
+_PARENT_20 = {
+    "spine": ROOT,
+    "shoulder_center": "spine",
+    "head": "shoulder_center",
+    **_limbs("left"),
+    **_limbs("right"),
+}
+# The second Kinect has a joint between the shoulders, from which the neck (shoulder_center) and both arms go.
+_PARENT_25 = {
+    **_PARENT_20,
+    "spine_shoulder": "spine",
+    "shoulder_center": "spine_shoulder",
+    "left_shoulder": "spine_shoulder",
+    "right_shoulder": "spine_shoulder",
+    "left_hand_tip": "left_hand",
+    "left_thumb": "left_hand",
+    "right_hand_tip": "right_hand",
+    "right_thumb": "right_hand",
+}
+
+
+def _parents(layout: Tuple[str, ...], parent: Dict[str, str]) -> Tuple[int, ...]:
+    return tuple(layout.index(parent.get(name, ROOT)) for name in layout)
+
+
+# Kinematic trees: index of each joint's parent, in the layout's order. The root is its own parent.
+PARENTS = {"kinect20": _parents(KINECT20, _PARENT_20), "kinect25": _parents(KINECT25, _PARENT_25)}
 
 _FROM_20 = [KINECT20.index(name) for name in KINECT25[:20]]
 

@@ -49,6 +49,15 @@ _AT_LEAST = {
     "optim.warmup_epochs": 0,
     "mixing.mixup": 0,
     "mixing.cutmix": 0,
+    "augment.temporal_masks": 1,
+    "augment.rotation_degrees": 0,
+    "augment.turn_degrees": 0,
+    "augment.tilt_degrees": 0,
+    "augment.skeleton_shear": 0,
+    "augment.skeleton_jitter": 0,
+    "augment.depth_noise": 0,
+    "augment.inertial_rotation_degrees": 0,
+    "augment.inertial_jitter": 0,
 }
 _SHARES = (
     "label_smoothing",
@@ -56,6 +65,17 @@ _SHARES = (
     "ema_decay",
     "mixing.cutmix_share",
     "augment.temporal_crop",
+    "augment.temporal_elastic",
+    "augment.temporal_mask_ratio",
+    "augment.depth_shift",
+    "augment.depth_scale",
+    "augment.depth_stretch",
+    "augment.depth_erase",
+    "augment.skeleton_scale",
+    "augment.skeleton_stretch",
+    "augment.limb_scale",
+    "augment.joint_dropout",
+    "augment.inertial_scale",
     "model.video.dropout",
     "model.skeleton.dropout",
     "model.inertial.dropout",
@@ -106,10 +126,25 @@ def check(config: ConfigDict) -> None:
             "config.clip.sampling='window' counts frames, and the inertial stream alone has none; "
             "give 'uniform', or another stream beside it"
         )
+    _check_ranges(config)
     is_test(config.protocol, [])
     if config.batch_size % config.accumulate:
         raise HartxError(
             f"config.batch_size={config.batch_size} is no multiple of config.accumulate={config.accumulate}"
+        )
+
+
+def _check_ranges(config: ConfigDict) -> None:
+    """Raise HartxError for a sequence of numbers that no clip can be drawn from."""
+    strides = config.clip.strides
+    if not strides or min(strides) < 1:
+        raise HartxError(f"config.clip.strides={strides} was given; one or more numbers of at least 1 are expected")
+    low, high = config.augment.rgb_scale
+    largest = (config.clip.resize / config.clip.crop) ** 2
+    if "rgb" in config.streams and not 0 < low <= high <= largest:
+        raise HartxError(
+            f"config.augment.rgb_scale=({low}, {high}) was given; 0 < smallest <= largest <= {largest:.3g}, which is "
+            f"the whole of clip.resize={config.clip.resize} against clip.crop={config.clip.crop}, is expected"
         )
 
 

@@ -16,10 +16,15 @@ os.environ |= {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
 }
 
+import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("hartx", "beartype.beartype")
+
+# Nothing here asserts a time: the machine may be busy with something else.
+hypothesis.settings.register_profile("hartx", deadline=None)
+hypothesis.settings.load_profile("hartx")
 
 REPOSITORY = Path(__file__).parent.parent
 

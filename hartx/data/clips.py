@@ -19,8 +19,13 @@ from edge.preprocess import (
     read_track,
 )
 from edge.sampling import Track, common_span, segment_times
-from hartx.data import transforms
+from hartx.data.draws import draw_clip
+from hartx.data.inertial_transforms import augment_inertial
+from hartx.data.skeleton_transforms import skeleton_clip
 from hartx.data.source import Recording
+from hartx.data.time_mask import NO_MASK, TimeMask, draw_mask, masked_frames
+from hartx.data.time_warp import draw_speeds, warp_time
+from hartx.data.transforms import depth_clip, video_clip
 
 Specs = dict[str, Any]
 
@@ -39,11 +44,28 @@ def input_specs(config: ConfigDict) -> Specs:
 
 @dataclass(frozen=True)
 class View:
-    """One clip of a recording: a span in seconds and where in its segments the instants lie."""
+    """One clip of a recording, the same for all modalities.
+
+    Attributes:
+      start_s: start of its span.
+      stop_s: end of its span.
+      offset: where in their segments the instants of frames lie.
+      speeds: how fast the span is gone through, see `time_warp`; empty for evenly.
+      mask: what of it is masked.
+    """
 
     start_s: float
     stop_s: float
     offset: float | np.ndarray = 0.5
+    speeds: tuple[float, ...] = ()
+    mask: TimeMask = NO_MASK
+
+    def instants(self, count: int, offset: float | np.ndarray) -> np.ndarray:
+        """Return the `count` instants, in seconds, at which a modality is read."""
+        if not self.speeds:
+            return segment_times(self.start_s, self.stop_s, count, offset)
+        shares = segment_times(0.0, 1.0, count, offset)
+        return self.start_s + (self.stop_s - self.start_s) * warp_time(shares, self.speeds)
 
 
 def frame_period_s(tracks: dict[str, Track]) -> float:
@@ -60,18 +82,22 @@ def random_view(recording: Recording, config: ConfigDict, rng: np.random.Generat
 
     uniform: the recording less a random share of up to `augment.temporal_crop`, with a random instant in
     each segment if `augment.temporal_jitter`. window: `num_frames` frames at a stride drawn from `strides`,
-    anywhere in the recording; a recording shorter than that is taken whole.
+    anywhere in the recording; a recording shorter than that is taken whole. Both: the span is gone through
+    at changing speed (`augment.temporal_elastic`), and parts of it are masked (`augment.temporal_mask_ratio`).
     """
+    augment = config.augment
     start_s, stop_s = common_span(recording.tracks)
     length_s = stop_s - start_s
     if config.clip.sampling == "window":
         kept_s = min(length_s, _window_s(recording, config, int(rng.choice(config.clip.strides))))
     else:
-        kept_s = length_s * (1 - config.augment.temporal_crop * rng.uniform())
+        kept_s = length_s * (1 - augment.temporal_crop * rng.uniform())
     start_s += rng.uniform() * (length_s - kept_s)
-    jitter = config.clip.sampling == "uniform" and config.augment.temporal_jitter
+    jitter = config.clip.sampling == "uniform" and augment.temporal_jitter
     offset = rng.uniform(size=config.clip.num_frames) if jitter else 0.5
-    return View(start_s, start_s + kept_s, offset)
+    speeds = draw_speeds(rng, augment.temporal_elastic)
+    mask = draw_mask(rng, augment.temporal_mask_ratio, augment.temporal_masks)
+    return View(start_s, start_s + kept_s, offset, speeds, mask)
 
 
 def test_views(recording: Recording, config: ConfigDict) -> list[View]:
@@ -95,21 +121,22 @@ def training_clip(
 ) -> dict[str, np.ndarray]:
     """Return the network's inputs for a random, augmented clip."""
     view = random_view(recording, config, rng)
-    draw = transforms.draw_clip(rng, config.augment)
+    draw = draw_clip(rng, config.augment)
     inputs = {}
     for stream, spec in specs.items():
         # All else is interpolated, so only frames gain from an instant drawn anew in each segment.
         offset = view.offset if stream in VIDEO_MODALITIES else 0.5
-        instants = segment_times(view.start_s, view.stop_s, spec.num_frames, offset)
+        instants = view.instants(spec.num_frames, offset)
         values = read_track(stream, recording.tracks[stream], instants)
         if stream == "rgb":
-            inputs[stream] = transforms.video_clip(values, spec, draw)
+            inputs[stream] = video_clip(values, spec, draw)
         elif stream == "depth":
-            inputs[stream] = transforms.depth_clip(values, spec, draw)
+            inputs[stream] = depth_clip(values, spec, draw, rng)
         elif stream == "skeleton":
-            inputs[stream] = transforms.skeleton_clip(values, spec, draw, rng)
+            inputs[stream] = skeleton_clip(values, spec, draw, rng)
         else:
-            inputs[stream] = prepare_inertial(values, spec)
+            inputs[stream] = prepare_inertial(augment_inertial(values, draw, rng), spec)
+        inputs[stream][masked_frames(view.mask, spec.num_frames)] = 0
     return inputs
 
 

@@ -1,78 +1,31 @@
-"""Random draws of training, applied between the steps of `edge.preprocess`.
+"""What the draws of training do to video, between the steps of `edge.preprocess`.
 
-One `ClipDraw` a clip: every frame of every modality sees the same geometry. With `NO_DRAW` each function
-here gives exactly what `edge.preprocess` gives.
+With `NO_DRAW` each function here gives exactly what `edge.preprocess` gives.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from jaxtyping import Float
-from ml_collections import ConfigDict
 
 from edge import preprocess
-from edge.joints import LAYOUTS
-from edge.preprocess import DepthSpec, SkeletonSpec, VideoSpec
+from edge.preprocess import DepthSpec, VideoSpec
+from hartx.data.draws import ClipDraw, DepthDraw
 
 
-@dataclass(frozen=True)
-class ClipDraw:
-    """What was drawn for one clip. Angles in degrees, counter-clockwise in the image.
-
-    Attributes:
-      flip: mirror left and right.
-      angle: rotation in the image plane.
-      place: (row, column) of the crop as shares of the room there is; 0.5 is the centre.
-      shift: (row, column) by which the depth square moves, in shares of its side.
-      depth_scale: factor on the side of the depth square.
-      colour: factors for brightness, contrast and saturation, and a shift of the hue in turns.
-      turn: rotation of the skeleton about the vertical.
-      skeleton_scale: factor on the skeleton's size.
-      skeleton_noise: standard deviation of the noise on each joint, in torso lengths.
-    """
-
-    flip: bool = False
-    angle: float = 0.0
-    place: tuple[float, float] = (0.5, 0.5)
-    shift: tuple[float, float] = (0.0, 0.0)
-    depth_scale: float = 1.0
-    colour: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 0.0)
-    turn: float = 0.0
-    skeleton_scale: float = 1.0
-    skeleton_noise: float = 0.0
-
-
-NO_DRAW = ClipDraw()
-
-
-def draw_clip(rng: np.random.Generator, augment: ConfigDict) -> ClipDraw:
-    """Return the draws for one clip, uniform within the ranges of `config.augment`."""
-
-    def around(centre: float, half_range: float) -> float:
-        return centre + half_range * float(rng.uniform(-1, 1))
-
-    brightness, contrast, saturation, hue = augment.color_jitter
-    return ClipDraw(
-        flip=bool(augment.flip) and bool(rng.integers(2)),
-        angle=around(0.0, augment.rotation_degrees),
-        place=(float(rng.uniform()), float(rng.uniform())),
-        shift=(around(0.0, augment.depth_shift), around(0.0, augment.depth_shift)),
-        depth_scale=around(1.0, augment.depth_scale),
-        colour=(around(1.0, brightness), around(1.0, contrast), around(1.0, saturation), around(0.0, hue)),
-        turn=around(0.0, augment.turn_degrees),
-        skeleton_scale=around(1.0, augment.skeleton_scale),
-        skeleton_noise=augment.skeleton_jitter,
-    )
-
-
-def _rotate_image(image: np.ndarray, angle: float) -> np.ndarray:
+def _warp_image(image: np.ndarray, angle: float, stretch: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
+    """Return an image stretched in (height, width) and then rotated, both about its centre."""
     height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    matrix = cv2.getRotationMatrix2D(centre.tolist(), angle, 1.0)
+    stretched = matrix[:, :2] * (stretch[1], stretch[0])
+    matrix[:, 2] += (matrix[:, :2] - stretched) @ centre
+    matrix[:, :2] = stretched
     border = cv2.BORDER_REFLECT_101 if image.ndim == 3 else cv2.BORDER_CONSTANT
     return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=border)
 
@@ -99,66 +52,70 @@ def jitter_colour(frame: np.ndarray, colour: tuple[float, float, float, float]) 
     return pixels
 
 
+def _crop(frame: np.ndarray, spec: VideoSpec, draw: ClipDraw) -> np.ndarray:
+    """Return the square that the draw places in a resized frame, `crop` pixels wide whatever its area."""
+    side = min(round(spec.crop * math.sqrt(draw.area)), *frame.shape[:2])
+    top, left = (int((frame.shape[axis] - side) * draw.place[axis]) for axis in (0, 1))
+    square = preprocess.crop_square(frame, top, left, side)
+    return square if side == spec.crop else preprocess.resize_short_side(square, spec.crop)
+
+
 def video_clip(frames: Sequence[np.ndarray], spec: VideoSpec, draw: ClipDraw) -> Float[np.ndarray, "T crop crop 3"]:
     """Return T RGB uint8 frames as the network reads them, with the draw applied."""
     out = np.empty((len(frames), spec.crop, spec.crop, 3), np.uint8)
     for i, frame in enumerate(frames):
         resized = preprocess.resize_short_side(frame, spec.resize)
         if draw.angle:
-            resized = _rotate_image(resized, draw.angle)
-        room = np.subtract(resized.shape[:2], spec.crop)
-        top, left = (int(room[axis] * draw.place[axis]) for axis in (0, 1))
-        out[i] = jitter_colour(preprocess.crop_square(resized, top, left, spec.crop), draw.colour)
+            resized = _warp_image(resized, draw.angle)
+        out[i] = jitter_colour(_crop(resized, spec, draw), draw.colour)
     clip = preprocess.normalise_video(out, spec)
     return clip[:, :, ::-1] if draw.flip else clip
 
 
-def depth_clip(frames: Sequence[np.ndarray], spec: DepthSpec, draw: ClipDraw) -> Float[np.ndarray, "T crop crop 1"]:
-    """Return T depth frames as the network reads them, with the draw applied."""
+def add_depth_noise(
+    clip: Float[np.ndarray, "T H W"], noise: float, rng: np.random.Generator
+) -> Float[np.ndarray, "T H W"]:
+    """Return depth pictures with Gaussian noise on the body, of standard deviation `noise` in depth ranges.
+
+    The picture tells two ranges apart, before and behind the body, between 0 and 1. Background stays 0, and
+    the body within [0, 1].
+    """
+    changed = np.clip(clip + (0.5 * noise) * rng.standard_normal(clip.shape, np.float32), 0, 1)
+    return changed * (clip > 0)
+
+
+def erase_box(clip: Float[np.ndarray, "T H W"], box: tuple[float, ...]) -> Float[np.ndarray, "T H W"]:
+    """Return pictures with a box (top, left, height, width in shares of the sides) set to 0, in whole pixels."""
+    height, width = clip.shape[1:]
+    top, left, bottom, right = box[0], box[1], box[0] + box[2], box[1] + box[3]
+    rows, columns = (slice(round(a * n), round(b * n)) for a, b, n in ((top, bottom, height), (left, right, width)))
+    clip = clip.copy()
+    clip[:, rows, columns] = 0
+    return clip
+
+
+def _crop_body(frames: Sequence[np.ndarray], spec: DepthSpec, draw: DepthDraw) -> Float[np.ndarray, "T crop crop"]:
     stacked = np.stack(frames)
     body = preprocess.find_body(stacked)
     side = preprocess.depth_side(body, stacked.shape[2], spec)
     moved = dataclasses.replace(body, row=body.row + draw.shift[0] * side, column=body.column + draw.shift[1] * side)
-    scaled = dataclasses.replace(spec, extent_m=spec.extent_m * draw.depth_scale)
-    clip = np.stack([preprocess.crop_depth(frame, moved, scaled) for frame in stacked])
-    if draw.angle:
-        clip = np.stack([_rotate_image(frame, draw.angle) for frame in clip])
-    return (clip[:, :, ::-1] if draw.flip else clip)[..., None]
+    scaled = dataclasses.replace(spec, extent_m=spec.extent_m * draw.scale)
+    return np.stack([preprocess.crop_depth(frame, moved, scaled) for frame in stacked])
 
 
-def mirror_skeleton(joints: Float[np.ndarray, "T J 3"], layout: str) -> Float[np.ndarray, "T J 3"]:
-    """Return the skeleton in the mirror: x negated, left and right joints exchanged."""
-    names = LAYOUTS[layout]
-    other = {"left": "right", "right": "left"}
-    swapped = []
-    for name in names:
-        side, _, rest = name.partition("_")
-        swapped.append(names.index(f"{other[side]}_{rest}") if side in other else names.index(name))
-    return joints[:, swapped] * np.array([-1, 1, 1], joints.dtype)
+def depth_clip(
+    frames: Sequence[np.ndarray], spec: DepthSpec, draw: ClipDraw, rng: np.random.Generator
+) -> Float[np.ndarray, "T crop crop 1"]:
+    """Return T depth frames as the network reads them, with the draw applied.
 
-
-def rotate_skeleton(joints: Float[np.ndarray, "T J 3"], turn: float, angle: float) -> Float[np.ndarray, "T J 3"]:
-    """Return the skeleton turned about the vertical (y), then rotated in the image plane (about z); degrees."""
-    turn_rad, angle_rad = np.radians([turn, angle])
-    ct, st, ca, sa = np.cos(turn_rad), np.sin(turn_rad), np.cos(angle_rad), np.sin(angle_rad)
-    about_y = np.array([[ct, 0, st], [0, 1, 0], [-st, 0, ct]])
-    about_z = np.array([[ca, -sa, 0], [sa, ca, 0], [0, 0, 1]])
-    return joints @ (about_z @ about_y).T.astype(joints.dtype)
-
-
-def skeleton_clip(
-    joints: np.ndarray, spec: SkeletonSpec, draw: ClipDraw, rng: np.random.Generator
-) -> Float[np.ndarray, "T F"]:
-    """Return T skeletons (T, 20 or 25, 3) as the network reads them, with the draw applied.
-
-    `rng` gives the noise on the joints, the one draw that is not the same for all frames.
+    `rng` gives the noise on the body, the one draw that is not the same for all frames.
     """
-    clip = preprocess.normalise_skeleton(joints, spec.layout)
-    if draw.flip:
-        clip = mirror_skeleton(clip, spec.layout)
-    if draw.turn or draw.angle:
-        clip = rotate_skeleton(clip, draw.turn, draw.angle)
-    clip = clip * np.float32(draw.skeleton_scale)
-    if draw.skeleton_noise:
-        clip = clip + draw.skeleton_noise * rng.standard_normal(clip.shape, np.float32)
-    return clip.reshape(len(clip), -1)
+    drawn = draw.depth
+    clip = _crop_body(frames, spec, drawn)
+    if draw.angle or drawn.stretch != (1.0, 1.0):
+        clip = np.stack([_warp_image(frame, draw.angle, drawn.stretch) for frame in clip])
+    if drawn.noise:
+        clip = add_depth_noise(clip, drawn.noise, rng)
+    if any(drawn.erased):
+        clip = erase_box(clip, drawn.erased)
+    return (clip[:, :, ::-1] if draw.flip else clip)[..., None]

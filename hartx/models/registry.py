@@ -12,6 +12,7 @@ from hartx.errors import HartxError, suggestion
 from hartx.models.encoder import Encoder
 from hartx.models.fusion import Fusion, SingleStream
 from hartx.models.resnet3d import ResNet3D
+from hartx.models.sequence_lstm import SequenceLSTM
 from hartx.models.skeleton_lstm import SkeletonLSTM
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -30,7 +31,7 @@ def _skeleton(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs
 
 
 def _inertial(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
-    return SkeletonLSTM(in_features=shape[-1], num_classes=num_classes, rngs=rngs, **config.inertial)
+    return SequenceLSTM(in_features=shape[-1], num_classes=num_classes, rngs=rngs, **config.inertial)
 
 
 # Modality to the function that makes its encoder from the `model` section.
@@ -53,7 +54,7 @@ def create_model(
 
     Args:
       config: the `model` section: `video` (arguments of `ResNet3D`), `skeleton` and
-        `inertial` (of `SkeletonLSTM`), `fusion` (of `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
+        `inertial` (of `SequenceLSTM`), `fusion` (of `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
       streams: modalities, in the order of fusion.
       input_shapes: modality to the shape of one clip without the batch, (T, H, W, C) or (T, features).
       num_classes: number of actions.

@@ -58,6 +58,13 @@ def test_every_config_is_sound_and_has_a_docstring_with_its_command(experiment):
         ("model.inertial.pooling", "frist", "last, mean_max"),
         ("model.inertial.dropout", 1.0, "0 <= value < 1"),
         ("accumulate", 3, "no multiple"),
+        ("clip.strides", (), "one or more numbers"),
+        ("clip.strides", (0, 1), "one or more numbers"),
+        ("augment.temporal_elastic", 1.0, "0 <= value < 1"),
+        ("augment.temporal_mask_ratio", -0.1, "0 <= value < 1"),
+        ("augment.temporal_masks", 0, "at least 1"),
+        ("augment.limb_scale", 1.0, "0 <= value < 1"),
+        ("augment.tilt_degrees", -5.0, "at least 0"),
         ("protocol", "losso:7", "did you mean 'loso'"),
     ],
 )
@@ -82,6 +89,16 @@ def test_a_window_of_frames_needs_a_stream_that_has_frames():
         configs.check(config)
     config.streams = ("inertial", "skeleton")
     configs.check(config)
+
+
+@pytest.mark.parametrize("scale", [(0.0, 1.0), (1.0, 0.5), (0.5, 1.4)])
+def test_an_area_that_no_frame_has_is_refused(scale):
+    config = get("rgb")
+    config.augment.rgb_scale = (0.2, 1.3)
+    configs.check(config)
+    config.augment.rgb_scale = scale
+    with pytest.raises(HartxError, match=r"largest <= 1\.31"):
+        configs.check(config)
 
 
 def test_keep_and_load_round_trip(tmp_path):
