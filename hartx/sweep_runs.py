@@ -32,6 +32,7 @@ from hartx.run import is_finished
 # Fields that leave a run the same but not its report.
 _TEST_FIELDS = ("clip.views", "eval_checkpoint")
 
+_MAIN = REPOSITORY / "main.py"
 _LOG_FILE = "output.log"
 _POLL_S = 0.2
 _PATIENCE_S = 20.0  # for an interrupted run to close what it has open
@@ -180,7 +181,7 @@ def _start(planned: Planned, cores: frozenset[int], bar: Progress) -> _Child:
     mode = ["--mode=evaluate"] if is_finished(workdir) else []
     if not mode:
         (workdir / "report.json").unlink(missing_ok=True)  # one that remains would be taken for this training's
-    command = [sys.executable, str(REPOSITORY / "main.py"), f"--workdir={workdir}", *mode]
+    command = [sys.executable, str(_MAIN), f"--workdir={workdir}", *mode]
     if cores:
         command = [sys.executable, "-c", _PINNED, ",".join(map(str, sorted(cores))), *command]
     with open(workdir / ".lock", "w") as lock, open(workdir / _LOG_FILE, "ab") as log:
