@@ -52,6 +52,29 @@ KINECT25 = (
 
 LAYOUTS = {"kinect20": KINECT20, "kinect25": KINECT25}
 
+# Pairs of joints to draw a line between. All of them are in both layouts.
+BONES = (
+    ("head", "shoulder_center"),
+    ("shoulder_center", "spine"),
+    ("spine", "hip_center"),
+    *(
+        (side + one, side + other)
+        for side in ("left_", "right_")
+        for one, other in (
+            ("shoulder", "elbow"),
+            ("elbow", "wrist"),
+            ("wrist", "hand"),
+            ("hip", "knee"),
+            ("knee", "ankle"),
+            ("ankle", "foot"),
+        )
+    ),
+    ("shoulder_center", "left_shoulder"),
+    ("shoulder_center", "right_shoulder"),
+    ("hip_center", "left_hip"),
+    ("hip_center", "right_hip"),
+)
+
 _FROM_20 = [KINECT20.index(name) for name in KINECT25[:20]]
 
 

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from hartx.progress import read_metrics
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture and close it; nobody ever sees half of one."""
     temporary = path.with_name(path.stem + ".tmp.png")
     figure.savefig(temporary, dpi=120)
     plt.close(figure)
@@ -37,7 +38,7 @@ def draw_confusion_matrix(matrix: Sequence[Sequence[int]], names: Sequence[str],
     axes.set(title=title, xlabel="predicted", ylabel="true")
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=7)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_training_curves(workdir: Path) -> None:
@@ -54,4 +55,4 @@ def draw_training_curves(workdir: Path) -> None:
     if validation:
         panels[1].plot(*zip(*validation, strict=True), label="validation")
         panels[1].legend()
-    _save(figure, workdir / "training_curves.png")
+    save_figure(figure, workdir / "training_curves.png")
