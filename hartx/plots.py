@@ -21,7 +21,8 @@ from hartx.progress import read_metrics
 _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture and close it; nobody ever sees half of one."""
     temporary = path.with_name(path.stem + ".tmp.png")
     figure.savefig(temporary, dpi=120)
     plt.close(figure)
@@ -41,7 +42,7 @@ def draw_confusion_matrix(matrix: Sequence[Sequence[int]], names: Sequence[str],
     axes.set(title=title, xlabel="predicted", ylabel="true")
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=7)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_training_curves(workdir: Path) -> None:
@@ -58,7 +59,7 @@ def draw_training_curves(workdir: Path) -> None:
     if validation:
         panels[1].plot(*zip(*validation, strict=True), label="validation")
         panels[1].legend()
-    _save(figure, workdir / "training_curves.png")
+    save_figure(figure, workdir / "training_curves.png")
 
 
 def draw_folds(folds: Mapping[str, Mapping[str, Any]], title: str, path: Path) -> None:
@@ -79,7 +80,7 @@ def draw_folds(folds: Mapping[str, Mapping[str, Any]], title: str, path: Path) -
     axes.set(title=title, ylabel="top-1 (dots: seeds, bar: mean)", xlim=(-0.5, len(folds) - 0.5))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(axis="y", alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_per_class(per_class: Mapping[str, Mapping[str, Any]], title: str, path: Path) -> None:
@@ -91,7 +92,7 @@ def draw_per_class(per_class: Mapping[str, Mapping[str, Any]], title: str, path:
     axes.set_yticks(places, list(per_class), fontsize=8)
     axes.set(title=title, xlabel="recall", xlim=(0, 1.02), ylim=(len(recall) - 0.5, -0.5))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_map(points: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str, path: Path) -> None:
@@ -102,4 +103,4 @@ def draw_map(points: np.ndarray, labels: np.ndarray, names: Sequence[str], title
         x, y = np.median(points[labels == label], axis=0)
         axes.text(x, y, names[label], fontsize=8, ha="center", va="center", bbox=_PAPER)
     axes.set(title=title, xticks=[], yticks=[])
-    _save(figure, path)
+    save_figure(figure, path)

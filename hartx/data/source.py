@@ -113,6 +113,10 @@ class RecordingSource:
                 self._cache[index] = recording
         return recording
 
+    def reading(self, modalities: Sequence[str]) -> RecordingSource:
+        """Return a source of other modalities of the same recordings, at the same indices; nothing is cached."""
+        return RecordingSource(self._records, modalities, cache_gib=0.0)
+
     # Grain ships the source to its worker processes; each fills a cache of its own.
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("_cache", "_lock")}

@@ -1,0 +1,125 @@
+"""Measure a finished run on continuous sequences: the recordings of each subject, one after the other."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from datasets.errors import DatasetError
+from hartx.errors import HartxError
+
+_EPILOG = """\
+Writes streaming.json, confusion_matrix.png, threshold.png and strip.png. The definitions of the metrics are in
+hartx/streaming/__init__.py. Choose the threshold on the train or validation side, never on the test side:
+
+  python -m hartx.streaming --workdir=runs/a --side=train
+  python -m hartx.streaming --workdir=runs/a --threshold=0.6
+"""
+
+
+def _number(least: float, most: float = math.inf, above: bool = False) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = float(text)
+        if not least <= value <= most or math.isinf(value) or (above and value == least):
+            limits = f"a number above {least:g}" if above else f"a number from {least:g}"
+            limits += f" to {most:g}" if math.isfinite(most) else ""
+            raise argparse.ArgumentTypeError(f"{text} was given; {limits} is expected")
+        return value
+
+    parse.__name__ = "number"  # argparse says "invalid number value"
+    return parse
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} was given; a whole number from 1 is expected")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hartx.streaming",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--workdir", type=Path, required=True, metavar="RUN", help="folder of the finished run")
+    add("--side", choices=("test", "validation", "train"), default="test", help="whose recordings (default: test)")
+    add(
+        "--threshold",
+        type=_number(0, 1),
+        default=0.5,
+        metavar="P",
+        help="least smoothed probability that names an action; below it: none (default: %(default)s)",
+    )
+    add("--smoothing", type=_count, default=5, metavar="N", help="predictions averaged (default: %(default)s)")
+    add(
+        "--stride",
+        type=_count,
+        metavar="FRAMES",
+        help="from one window to the next, of the run's clip.num_frames (default: half of them, 8 of 16)",
+    )
+    add(
+        "--rest_s",
+        type=_number(0),
+        default=1.0,
+        metavar="S",
+        help="seconds of standing still between two recordings (default: %(default)s)",
+    )
+    add(
+        "--window_s",
+        type=_number(0, above=True),
+        metavar="S",
+        help="seconds that a window sees (default: what the run was trained for)",
+    )
+    add("--seed", type=_count_from_0, default=0, help="draws the order of the recordings (default: %(default)s)")
+    add(
+        "--strip_recordings",
+        type=_count,
+        default=3,
+        metavar="N",
+        help="recordings in strip.png (default: %(default)s)",
+    )
+    add(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="where to write (default: RUN/streaming; of another side than test RUN/streaming_SIDE)",
+    )
+    return parser
+
+
+def _count_from_0(text: str) -> int:
+    return 0 if text == "0" else _count(text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    args = _parser().parse_args(argv)
+    # Imported here, so that --help and a mistyped flag answer at once.
+    from hartx.data import open_recordings
+    from hartx.run import load_run
+    from hartx.streaming.report import Settings, measure, show
+
+    options = vars(args)
+    workdir, output = options.pop("workdir"), options.pop("output")
+    output = output or workdir / ("streaming" if args.side == "test" else f"streaming_{args.side}")
+    try:
+        run = load_run(workdir)
+        report = measure(run, open_recordings(run.config), Settings(**options), output)
+        show(report, output)
+    except (HartxError, DatasetError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the report was not written", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""The picture of a stream: what the sensors saw, and below it what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from edge.joints import LAYOUTS, PARENTS
+from edge.preprocess import read_track
+from edge.sampling import Track, segment_times
+from edge.streaming import NONE, Narration
+from hartx.data import Recordings
+from hartx.plots import save_figure
+from hartx.streaming.sequence import ContinuousSequence, Instance, join_tracks
+
+_WIDTH_IN = 16.0
+_PICTURES_AN_INSTANCE = 8
+_CURVES = 6
+_MODALITIES = ("rgb", "depth", "skeleton")
+_SKELETON_WIDTH_M = 1.3  # the room one skeleton has; one with arms stretched out reaches into the next one's
+_LIMB_COLOURS = {"left": "tab:blue", "right": "tab:red"}
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The beginning of a sequence.
+
+    Attributes:
+      instances: the recordings shown.
+      stop_s: where the strip ends; it starts at 0.
+      tracks: what is drawn of them, whether the network reads it or not.
+      instants: times of the pictures.
+    """
+
+    instances: tuple[Instance, ...]
+    stop_s: float
+    tracks: dict[str, Track]
+    instants: np.ndarray
+
+
+def cut_strip(recordings: Recordings, sequence: ContinuousSequence, count: int, rest_s: float) -> Strip:
+    """Return the first `count` recordings of a sequence, with every modality that all of them have."""
+    instances = sequence.instances[:count]
+    source = recordings.source.reading(_MODALITIES)
+    found = [source[instance.index].tracks for instance in instances]
+    tracks = {
+        modality: join_tracks([each[modality] for each in found], instances, rest_s)
+        for modality in _MODALITIES
+        if all(modality in each for each in found)
+    }
+    stop_s = instances[-1].stop_s + rest_s
+    return Strip(instances, stop_s, tracks, segment_times(0, stop_s, _PICTURES_AN_INSTANCE * len(instances)))
+
+
+def draw_strip(strip: Strip, narration: Narration, labels: Sequence[str], threshold: float, path: Path) -> None:
+    """Write frames, skeletons and the smoothed probabilities over the same axis of time."""
+    pictures = {name: _thumbnails(name, strip) for name in ("rgb", "depth") if name in strip.tracks}
+    picture_in = _WIDTH_IN / len(strip.instants)
+    heights = [picture_in * images.shape[1] / images.shape[2] for images in pictures.values()]
+    joints = None
+    if "skeleton" in strip.tracks:
+        joints = np.asarray(read_track("skeleton", strip.tracks["skeleton"], strip.instants))
+        heights.append(picture_in * float(np.ptp(joints[..., 1])) / _SKELETON_WIDTH_M)
+    heights += [3.0, 0.35]
+    size = (_WIDTH_IN, sum(heights) + 1.0)
+    figure, panels = plt.subplots(
+        len(heights), figsize=size, height_ratios=heights, sharex=True, squeeze=False, layout="constrained"
+    )
+    rows = iter(panels[:, 0])
+    for name, images in pictures.items():
+        _show_pictures(next(rows), name, images, strip)
+    if joints is not None:
+        _show_skeletons(next(rows), joints, strip)
+    shown = _labels_to_show(strip, narration, labels)
+    colours = {label: f"C{i}" for i, label in enumerate(shown)}
+    _show_probabilities(next(rows), strip, narration, labels, colours, threshold)
+    _show_decisions(next(rows), strip, narration, colours)
+    panels[0, 0].set_xlim(0, strip.stop_s)
+    save_figure(figure, path)
+
+
+def _thumbnails(name: str, strip: Strip) -> np.ndarray:
+    """Return one picture an instant, (N, H, W, 3) uint8: colour frames, or depth as shades on white."""
+    frames = np.stack(read_track(name, strip.tracks[name], strip.instants))
+    if name == "rgb":
+        height, width = frames.shape[1:3]
+        margin = max(0, (width - round(0.6 * height)) // 2)
+        return frames[:, :, margin : width - margin]
+    body = frames > 0
+    if not body.any():
+        return np.full((*frames.shape, 3), 255, np.uint8)
+    rows, columns = np.flatnonzero(body.any(axis=(0, 2))), np.flatnonzero(body.any(axis=(0, 1)))
+    frames = frames[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    near, far = np.percentile(frames[frames > 0], (1, 99))
+    shade = plt.get_cmap("viridis_r")(np.clip((frames - near) / max(far - near, 1), 0, 1))[..., :3]
+    return np.where((frames > 0)[..., None], 255 * shade, 255).astype(np.uint8)
+
+
+def _show_pictures(axes: Axes, name: str, images: np.ndarray, strip: Strip) -> None:
+    height = images.shape[1]
+    axes.imshow(np.concatenate(list(images), axis=1), extent=(0, strip.stop_s, height, 0), aspect="auto")
+    axes.set_ylabel(name)
+    axes.set_yticks([])
+
+
+def _show_skeletons(axes: Axes, joints: np.ndarray, strip: Strip) -> None:
+    """Draw the front view: x to the right, y up, each skeleton's hip at its instant."""
+    layout, names = next((key, names) for key, names in LAYOUTS.items() if len(names) == joints.shape[1])
+    seconds_a_metre = strip.stop_s / len(strip.instants) / _SKELETON_WIDTH_M
+    x = strip.instants[:, None] + seconds_a_metre * (joints[..., 0] - joints[:, [names.index("hip_center")], 0])
+    for joint, parent in enumerate(PARENTS[layout]):
+        ends = [parent, joint]
+        colour = _LIMB_COLOURS.get(names[joint].split("_")[0], "black")
+        axes.plot(x[:, ends].T, joints[:, ends, 1].T, color=colour, linewidth=1.2, solid_capstyle="round")
+    axes.set_ylabel("skeleton")
+    axes.set_yticks([])
+
+
+def _labels_to_show(strip: Strip, narration: Narration, labels: Sequence[str]) -> list[str]:
+    """Return the true labels in order of time, then those that become most likely, `_CURVES` in all or more."""
+    true = list(dict.fromkeys(instance.action for instance in strip.instances))
+    seen = [d.probabilities for d in narration.decisions if d.time_s <= strip.stop_s]
+    peaks = np.max(seen, axis=0) if seen else np.zeros(len(labels))
+    others = [labels[i] for i in np.argsort(-peaks, kind="stable") if labels[i] not in true]
+    return true + others[: max(0, _CURVES - len(true))]
+
+
+def _show_probabilities(
+    axes: Axes,
+    strip: Strip,
+    narration: Narration,
+    labels: Sequence[str],
+    colours: dict[str, str],
+    threshold: float,
+) -> None:
+    times_s = [decision.time_s for decision in narration.decisions]
+    curves = np.stack([decision.probabilities for decision in narration.decisions], axis=1)
+    for label, colour in colours.items():
+        axes.plot(times_s, curves[labels.index(label)], color=colour, marker=".", label=label)
+    for instance in strip.instances:
+        axes.axvspan(instance.start_s, instance.stop_s, color=colours[instance.action], alpha=0.15, linewidth=0)
+        middle_s = (instance.start_s + instance.stop_s) / 2
+        axes.text(middle_s, 1.02, instance.action, ha="center", va="bottom", color=colours[instance.action])
+    axes.axhline(threshold, color="grey", linestyle=":", linewidth=1)
+    axes.set(ylabel="smoothed probability", ylim=(0, 1.12))
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _show_decisions(axes: Axes, strip: Strip, narration: Narration, colours: dict[str, str]) -> None:
+    """Draw what is said, from each decision to the next one."""
+    decisions = [d for d in narration.decisions if d.time_s < strip.stop_s]
+    stops_s = [d.time_s for d in decisions[1:]] + [strip.stop_s]
+    for decision, stop_s in zip(decisions, stops_s, strict=True):
+        if decision.action != NONE:
+            axes.axvspan(decision.time_s, stop_s, color=colours.get(decision.action, "grey"), alpha=0.6, linewidth=0)
+        if decision.started:
+            axes.text(decision.time_s, 0.5, " " + decision.action, va="center", fontsize=8, clip_on=True)
+    axes.set(xlabel="seconds; a window is named when it ends", ylim=(0, 1))
+    axes.set_ylabel("said", rotation=0, ha="right", va="center")
+    axes.set_yticks([])

@@ -1,0 +1,52 @@
+"""The trained network's predictions for the windows of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from rich.progress import track
+
+from edge.preprocess import prepare_clip
+from edge.streaming import window_spans
+from hartx.mesh import make_devices
+from hartx.run import Run
+from hartx.streaming.sequence import ContinuousSequence
+from hartx.train_step import eval_step, split_model
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A sequence, its N windows (start and stop in seconds) and the probabilities of the K actions in each."""
+
+    sequence: ContinuousSequence
+    spans: Float[np.ndarray, "N 2"]
+    probabilities: Float[np.ndarray, "N K"]
+
+
+def watch(run: Run, sequences: Sequence[ContinuousSequence], window_s: float, hop_s: float) -> list[Watched]:
+    """Return what the run's network sees in each sequence, the windows prepared as the device prepares them."""
+    spans = [window_spans(sequence.duration_s, window_s, hop_s) for sequence in sequences]
+    windows = [(sequence, span) for sequence, rows in zip(sequences, spans, strict=True) for span in rows]
+    parts = np.split(_predict(run, windows), np.cumsum([len(rows) for rows in spans])[:-1])
+    return [Watched(*row) for row in zip(sequences, spans, parts, strict=True)]
+
+
+def _predict(run: Run, windows: Sequence[tuple[ContinuousSequence, np.ndarray]]) -> Float[np.ndarray, "N K"]:
+    size = run.config.batch_size
+    devices = make_devices(size)
+    graphdef, params, batch_stats = split_model(run.model)
+    step_fn = jax.jit(lambda *args: eval_step(graphdef, *args), out_shardings=devices.replicated)
+    params, batch_stats = devices.put_replicated((params, batch_stats))
+    probabilities = []
+    for first in track(range(0, len(windows), size), "watching"):
+        batch = windows[first : first + size]
+        clips = [prepare_clip(sequence.tracks, run.specs, (span[0], span[1])) for sequence, span in batch]
+        clips += [clips[-1]] * (size - len(clips))  # one shape, one program
+        inputs = {stream: np.stack([clip[stream] for clip in clips]) for stream in run.specs}
+        outputs = step_fn(params, batch_stats, jax.device_put(inputs, devices.split))
+        probabilities.append(np.asarray(outputs)[: len(batch)])
+    return np.concatenate(probabilities)
