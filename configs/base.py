@@ -87,7 +87,7 @@ def get_config() -> ConfigDict:
     config.model.skeleton.description = ("joints", "bones", "joint_motion", "bone_motion")  # what it reads of them
     config.model.skeleton.motion_scale = 8.0  # factor on the motions, which are small beside the positions
     config.model.skeleton.stem_width = 5  # temporal convolutions before the LSTM
-    config.model.skeleton.stem_strides = (2, 2)  # one a number; (): none
+    config.model.skeleton.stem_strides = (2,)  # one convolution a number; (): none
     config.model.skeleton.pooling = "mean_max"  # mean_max or last
     config.model.skeleton.dropout = 0.5
     config.model.inertial = ConfigDict()

@@ -12,8 +12,10 @@ def get_config() -> ConfigDict:
     config = base.get_config()
     config.name = "depth"
     config.streams = ("depth",)
-    config.num_epochs = 45
+    config.num_epochs = 80
+    config.optim.learning_rate = 2e-3
     config.clip.crop = 64
     config.model.video.width = 32
     config.mixing.cutmix = 0.0
+    config.ema_decay = 0.99
     return config

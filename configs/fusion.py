@@ -41,3 +41,20 @@ def get_config(variant: str = "rgb") -> ConfigDict:
     for stream, other in alone.items():
         config.pretraining[stream] = base.differences(other, config)
     return config
+
+
+def _demo(config: ConfigDict) -> ConfigDict:
+    """Return the config with a network so small that everything is learnt together, from the first step."""
+    config.dataset.name = "synthetic_mhad"
+    config.synthetic.trials = 2
+    config.synthetic.height, config.synthetic.width = 96, 128
+    config.clip.resize, config.clip.crop = 64, 56
+    config.clip.num_frames = 8
+    config.clip.skeleton_frames = 24
+    config.model.video.depth, config.model.video.width = 10, 16
+    config.model.skeleton.features = 128
+    config.auxiliary_loss = 0.4
+    config.modality_dropout = 0.1
+    config.num_epochs = 30
+    config.optim.learning_rate = 3e-3
+    return config

@@ -12,7 +12,7 @@ from flax import nnx
 
 from configs import base
 from hartx.errors import HartxError
-from hartx.models import Fusion, SingleStream, SkeletonLSTM, create_model
+from hartx.models import Fusion, SequenceLSTM, SingleStream, create_model
 
 SHAPES = {"rgb": (4, 16, 16, 3), "depth": (4, 16, 16, 1), "skeleton": (6, 75), "inertial": (8, 6)}
 WIDTHS = {"rgb": 32, "depth": 32, "skeleton": 16, "inertial": 10}  # features of the small encoders
@@ -184,7 +184,7 @@ def test_a_config_no_model_can_have_is_refused(streams, changes, message):
 
 
 def test_fusion_takes_encoders_of_ones_own():
-    encoders = {name: SkeletonLSTM(6, 8, rngs=nnx.Rngs(0)) for name in ("left", "right")}
+    encoders = {name: SequenceLSTM(6, 8, rngs=nnx.Rngs(0)) for name in ("left", "right")}
     model = Fusion(encoders, hidden=4, num_classes=3, rngs=nnx.Rngs(0))
     model.eval()
     inputs = {name: jnp.ones((2, 5, 6)) for name in encoders}

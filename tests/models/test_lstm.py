@@ -9,7 +9,9 @@ import pytest
 from flax import nnx
 
 from hartx.models.lstm import LSTM
-from hartx.models.skeleton_lstm import SkeletonLSTM, TemporalConv, with_velocities
+from edge.joints import KINECT25
+from hartx.models.sequence_lstm import SequenceLSTM, TemporalConv
+from hartx.models.skeleton_lstm import SkeletonLSTM, bones, motion
 
 encode = nnx.jit(lambda encoder, x: encoder.encode(x))
 classify = nnx.jit(lambda encoder, x: encoder(x))
@@ -64,24 +66,52 @@ def test_unknown_recurrence_is_refused():
         LSTM(2, 2, recurrence="loop", rngs=nnx.Rngs(0))(jnp.zeros((1, 1, 2)))
 
 
-def test_velocities():
+def test_motion_is_the_difference_to_the_step_before():
     x = jnp.array([[[1.0], [3.0], [2.0]]])
-    np.testing.assert_array_equal(with_velocities(x)[0], [[1, 0], [3, 2], [2, -1]])
+    np.testing.assert_array_equal(motion(x)[0], [[0], [2], [-1]])
 
 
-def test_temporal_conv_equals_flax():
-    layer = TemporalConv(3, 4, 5, rngs=nnx.Rngs(0))
-    conv = nnx.Conv(3, 4, (5,), rngs=nnx.Rngs(0))
+@pytest.mark.parametrize("joints", [20, 25])
+def test_bones_lead_from_the_parent_and_do_not_move_with_the_body(joints):
+    x = jax.random.normal(jax.random.key(0), (2, 3, 3 * joints))
+    moved = (x.reshape(2, 3, joints, 3) + jnp.array([1.0, -2.0, 3.0])).reshape(x.shape)
+    np.testing.assert_allclose(bones(moved), bones(x), atol=1e-5)
+    if joints == 25:
+        at = {name: slice(3 * i, 3 * i + 3) for i, name in enumerate(KINECT25)}
+        found, elbow, wrist = bones(x), x[..., at["left_elbow"]], x[..., at["left_wrist"]]
+        np.testing.assert_array_equal(found[..., at["left_wrist"]], wrist - elbow)
+        np.testing.assert_array_equal(found[..., at["hip_center"]], 0)
+
+
+def test_bones_of_no_known_layout_are_refused():
+    with pytest.raises(ValueError, match="63 features were given"):
+        bones(jnp.zeros((1, 2, 63)))
+
+
+def test_a_skeleton_is_described_by_what_is_asked_for_in_that_order():
+    x = jax.random.normal(jax.random.key(0), (1, 4, 75))
+    encoder = SkeletonLSTM(75, ("bones", "joint_motion"), 8.0, features=8, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(encoder.describe(x), jnp.concatenate([bones(x), 8 * motion(x)], -1), atol=1e-6)
+    with pytest.raises(ValueError, match="description .'bonse',. was given"):
+        SkeletonLSTM(75, ("bonse",), rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize(("stride", "steps"), [(1, 6), (2, 6), (2, 7)])
+def test_temporal_conv_equals_flax(stride, steps):
+    layer = TemporalConv(3, 4, 5, stride, rngs=nnx.Rngs(0))
+    conv = nnx.Conv(3, 4, (5,), strides=stride, padding=((2, 2),), rngs=nnx.Rngs(0))
     conv.kernel[...] = layer.linear.kernel[...].reshape(5, 3, 4)
-    x = jax.random.normal(jax.random.key(0), (2, 6, 3))
+    x = jax.random.normal(jax.random.key(0), (2, steps, 3))
     np.testing.assert_allclose(layer(x), nnx.relu(conv(x)), atol=1e-5)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("pooling", ["last", "mean_max"])
-@pytest.mark.parametrize("stem_width", [0, 5])
-def test_every_kind_gives_its_features(bidirectional, pooling, stem_width):
-    encoder = SkeletonLSTM(6, 8, bidirectional=bidirectional, pooling=pooling, stem_width=stem_width, rngs=nnx.Rngs(0))
+@pytest.mark.parametrize("stem_strides", [(), (2,), (1, 2)])
+def test_every_kind_gives_its_features(bidirectional, pooling, stem_strides):
+    encoder = SequenceLSTM(
+        6, 8, bidirectional=bidirectional, pooling=pooling, stem_strides=stem_strides, rngs=nnx.Rngs(0)
+    )
     encoder.eval()
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 7, 6)), jnp.float32)
     features = encode(encoder, x)
@@ -95,7 +125,7 @@ def test_every_kind_gives_its_features(bidirectional, pooling, stem_width):
 
 
 def test_last_takes_each_direction_where_it_ends():
-    encoder = SkeletonLSTM(6, 8, layers=1, bidirectional=True, velocities=False, rngs=nnx.Rngs(0))
+    encoder = SequenceLSTM(6, 8, layers=1, bidirectional=True, rngs=nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(0), (1, 7, 6))
     (layer,) = encoder.layers
     expected = jnp.concatenate([layer.forward(x)[:, -1], layer.backward(x)[:, 0]], axis=-1)
@@ -104,7 +134,7 @@ def test_last_takes_each_direction_where_it_ends():
 
 @pytest.mark.parametrize("pooling", ["last", "mean_max"])
 def test_absent_skeleton_is_finite_with_finite_gradients(pooling):
-    encoder = SkeletonLSTM(6, 8, bidirectional=True, stem_width=3, pooling=pooling, rngs=nnx.Rngs(0))
+    encoder = SequenceLSTM(6, 8, bidirectional=True, stem_strides=(2,), pooling=pooling, rngs=nnx.Rngs(0))
     encoder.eval()
     zeros = jnp.zeros((2, 7, 6))
     assert jnp.isfinite(classify(encoder, zeros)).all()
@@ -117,9 +147,10 @@ def test_absent_skeleton_is_finite_with_finite_gradients(pooling):
     [
         ({"pooling": "max"}, "'max' was given"),
         ({"stem_width": 4}, "stem_width 4"),
+        ({"stem_strides": (0,)}, r"stem_strides .0,. were given"),
         ({"features": 7, "bidirectional": True}, "features 7"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        SkeletonLSTM(6, **arguments, rngs=nnx.Rngs(0))
+        SequenceLSTM(6, **arguments, rngs=nnx.Rngs(0))

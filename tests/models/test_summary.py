@@ -11,7 +11,7 @@ from flax import nnx
 from rich.console import Console
 
 from configs import base
-from hartx.models import ResNet3D, SingleStream, SkeletonLSTM
+from hartx.models import ResNet3D, SequenceLSTM, SingleStream, SkeletonLSTM
 from hartx.summary import model_costs, model_layers, print_summary
 
 
@@ -58,7 +58,7 @@ def test_costs_of_the_design():
 
 
 def test_every_step_of_the_recurrence_counts():
-    model = SingleStream("skeleton", SkeletonLSTM(6, 32, layers=1, velocities=False, rngs=nnx.Rngs(0)))
+    model = SingleStream("skeleton", SequenceLSTM(6, 32, layers=1, rngs=nnx.Rngs(0)))
     model.train()
     short, long = (model_costs(model, {"skeleton": (steps, 6)}).macs for steps in (8, 16))
     per_step = 4 * 32 * (6 + 32)
@@ -96,7 +96,7 @@ def test_what_is_printed():
     ("arguments", "message"),
     [
         (["--config=configs/skeleton.py", "--config.model.video.dept=3"], "dept"),
-        (["--config=configs/fusion.py:dept"], "one of rgb, depth, demo"),
+        (["--config=configs/fusion.py:dept"], "one of rgb, skeleton_inertial, depth"),
         ([], "--config=configs/fusion.py"),
     ],
 )
