@@ -2,8 +2,8 @@
 
     python -m edge.predict --bundle=bundles/a CLIP.avi --skeleton=CLIP_skeleton.mat --inertial=CLIP_inertial.mat
 
-For several clips give --skeleton and --inertial once for each, in the same order. A clip that cannot be read is reported
-and the others go on; the exit code is then 1.
+For several clips give --skeleton and --inertial once for each, in the same order. A clip that cannot be read is
+reported and the others go on; the exit code is then 1.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from edge.preprocess import prepare_clip
 from edge.recognizer import softmax
 from edge.sampling import regular_track
 
-
 RATES = {"frame_rate_hz": 30.0, "skeleton_rate_hz": 30.0}
 
 

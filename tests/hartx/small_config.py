@@ -15,8 +15,10 @@ def get_config() -> ConfigDict:
     config.clip.num_frames = 4
     config.clip.resize, config.clip.crop = 40, 32
     config.clip.skeleton_frames = 8
+    config.clip.inertial_frames = 12
     config.model.video.depth, config.model.video.width = 10, 4
     config.model.skeleton.features = 16
+    config.model.inertial.features = 8
     config.model.fusion.hidden = 16
     config.auxiliary_loss = 0.4
     config.modality_dropout = 0.1
