@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs import base
@@ -62,6 +62,7 @@ def test_overconfidence_is_cooled_and_kept(tmp_path):
     assert values["test"]["subjects"] == [2] and values["test"]["after"]["ece"] < values["test"]["before"]["ece"]
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.sets(st.integers(1, 8), min_size=1),
     st.one_of(st.just("cross_subject"), st.integers(1, 8).map(lambda k: f"loso:{k}")),

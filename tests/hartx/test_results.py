@@ -47,7 +47,7 @@ def make_sweep(root, name, streams, seeds, missing=(), commit="0123456789abcdef"
         "protocol": "loso",
         "streams": streams,
         "seeds": len(seeds),
-        "command": f"python -m hartx.sweep --config=configs/{name}.py --root=/secret --config.dataset.raw_dir=/secret/x",
+        "command": f"python -m hartx.sweep --config=configs/{name}.py --root=/secret --config.dataset.raw_dir=/secret",
         "runs": [run, run | {"error": "killed", "training_min": None, "peak_memory_bytes": None}],
     }
     before_after = {"ece_before": 0.05, "ece_after": 0.02, "nll_before": 0.3, "nll_after": 0.25}

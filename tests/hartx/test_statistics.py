@@ -42,6 +42,7 @@ def test_one_seed_has_no_spread():
     assert found.mean == 0.9 and found.std is None and found.interval95 is None
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_wilson_interval_is_scipys(case):
     hits, count = case
@@ -78,7 +79,7 @@ def test_the_likelihood_of_a_hand_made_case():
     assert negative_log_likelihood(np.array([0, 0]), probabilities) == pytest.approx((np.log(2) + np.log(4)) / 2)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)
 @given(st.floats(0.3, 4.0), st.integers(0, 99))
 def test_a_temperature_that_was_put_in_is_found(temperature, seed):
     """Labels are drawn from the probabilities; logits multiplied by T need T."""
@@ -136,6 +137,7 @@ def test_one_fold_and_other_protocols_have_no_calibration():
     assert summarise([run_of(1, 0, [0], [0])], {0: ["loso:1"]}, LABELS)["calibration"] is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 8), min_size=2, max_size=6, unique=True), st.data())
 def test_the_temperature_of_a_fold_never_sees_its_subject(subjects, data):
     runs = [run_of(subject, 0, [0, 1], [0, 0]) for subject in subjects]
