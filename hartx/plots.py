@@ -100,7 +100,9 @@ def draw_map(points: np.ndarray, labels: np.ndarray, names: Sequence[str], title
     figure, axes = plt.subplots(figsize=(10, 8), layout="constrained")
     axes.scatter(points[:, 0], points[:, 1], c=labels, cmap="gist_ncar", vmin=0, vmax=len(names), s=16, alpha=0.8)
     for label in np.unique(labels):
-        x, y = np.median(points[labels == label], axis=0)
-        axes.text(x, y, names[label], fontsize=8, ha="center", va="center", bbox=_PAPER)
+        middle = np.median(points[labels == label], axis=0)
+        axes.annotate(
+            names[label], middle, (0, 9), textcoords="offset points", fontsize=8, ha="center", va="center", bbox=_PAPER
+        )
     axes.set(title=title, xticks=[], yticks=[])
     save_figure(figure, path)

@@ -33,7 +33,7 @@ from hartx.predictions import read_predictions
 from hartx.protocol import folds
 from hartx.run import config_digest, run_name
 from hartx.sweep_runs import Planned, Result, is_done, read_report, run_all
-from hartx.sweep_summary import Tested, summarise
+from hartx.sweep_summary import FoldResult, summarise
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def write_summary(folder: Path, runs: Sequence[Planned]) -> dict[str, Any]:
     for run in runs:
         report = read_report(run.workdir) if is_done(run) else None
         if report is not None and report["clips"]:
-            tested.append(Tested(run.fold, run.seed, read_predictions(run.workdir), report))
+            tested.append(FoldResult(run.fold, run.seed, read_predictions(run.workdir), report))
             labels = list(report["per_class"])
     folds_of = {seed: [run.fold for run in runs if run.seed == seed] for seed in sorted({run.seed for run in runs})}
     summary = summarise(tested, folds_of, labels)

@@ -20,7 +20,7 @@ from hartx.spread import spread, wilson_interval
 
 
 @dataclass(frozen=True)
-class Tested:
+class FoldResult:
     """A run of a sweep with what it predicted."""
 
     fold: str
@@ -29,7 +29,9 @@ class Tested:
     report: dict[str, Any]
 
 
-def summarise(tested: Sequence[Tested], folds_of: Mapping[int, Sequence[str]], labels: Sequence[str]) -> dict[str, Any]:
+def summarise(
+    tested: Sequence[FoldResult], folds_of: Mapping[int, Sequence[str]], labels: Sequence[str]
+) -> dict[str, Any]:
     """Return the statistics of a sweep.
 
     Args:
@@ -76,7 +78,7 @@ def _top1(predictions: Predictions) -> float:
     return float(np.mean(predictions.probabilities.argmax(axis=1) == predictions.labels))
 
 
-def _folds(tested: Sequence[Tested]) -> dict[str, Any]:
+def _folds(tested: Sequence[FoldResult]) -> dict[str, Any]:
     """Return for each fold its recordings, top1 by seed, and mean and spread over seeds."""
     found = {}
     for fold in dict.fromkeys(t.fold for t in tested):
@@ -97,7 +99,7 @@ def _per_class(metrics: Sequence[dict[str, Any]], labels: Sequence[str]) -> dict
     return dict(sorted(found.items(), key=lambda item: item[1]["recall"]["mean"]))
 
 
-def _missing(seeds: Sequence[Sequence[Tested]]) -> list[dict[str, Any]]:
+def _missing(seeds: Sequence[Sequence[FoldResult]]) -> list[dict[str, Any]]:
     """Return top1 (over seeds, folds pooled) with streams absent, as the runs' reports have it."""
     found = []
     for index, entry in enumerate(seeds[0][0].report["missing"]):
@@ -113,7 +115,7 @@ def _missing(seeds: Sequence[Sequence[Tested]]) -> list[dict[str, Any]]:
     return found
 
 
-def _calibration(seeds: Sequence[Sequence[Tested]]) -> dict[str, Any] | None:
+def _calibration(seeds: Sequence[Sequence[FoldResult]]) -> dict[str, Any] | None:
     """Return calibration error before and after each fold's temperature; None unless subjects are left out in turn.
 
     The temperature of a fold is fitted on what the other folds' networks said about the subjects left out
@@ -130,7 +132,7 @@ def _calibration(seeds: Sequence[Sequence[Tested]]) -> dict[str, Any] | None:
     return {"folds": folds} | {name: asdict(spread([row[name] for row in rows])) for name in names}
 
 
-def _scaled(runs: Sequence[Tested]) -> dict[str, Any]:
+def _scaled(runs: Sequence[FoldResult]) -> dict[str, Any]:
     """Return the calibration of one seed's folds, each and pooled."""
     folds, scaled = {}, []
     for run in runs:
@@ -154,7 +156,7 @@ def _scaled(runs: Sequence[Tested]) -> dict[str, Any]:
     }
 
 
-def seen_by_others(run: Tested, runs: Sequence[Tested]) -> Predictions:
+def seen_by_others(run: FoldResult, runs: Sequence[FoldResult]) -> Predictions:
     """Return what the other folds predicted, without any recording of a subject that `run` tests."""
     others = pool([other.predictions for other in runs if other.fold != run.fold])
     return others.chosen(~np.isin(others.subjects, run.predictions.subjects))

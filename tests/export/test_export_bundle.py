@@ -78,6 +78,15 @@ def test_bundle_is_complete_and_the_device_accepts_it(fusion, tmp_path, traced_o
     for shown in ("logits differ by at most", "placement rules hold", "model.int8.onnx", "10 clips of the test side"):
         assert shown in printed
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert bundle.temperature == 1
+
+
+def test_the_temperature_of_the_run_goes_into_the_bundle(skeleton_only, tmp_path, traced_once):
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / "temperature.json").write_text('{"temperature": 1.75}')
+    run_export(skeleton_only, tmp_path / "a", run=dataclasses.replace(skeleton_only.run, workdir=workdir))
+    assert read_bundle(tmp_path / "a").temperature == 1.75
 
 
 def test_accuracy_is_that_of_the_test_recordings(fusion, tmp_path, traced_once):

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from hartx.costs import read_costs
 from hartx.data import input_specs, open_recordings, training_batches
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate
+from hartx.predictions import read_predictions
 from hartx.progress import NonFiniteLoss, read_metrics
 from hartx.run import load_run
 from hartx.train import train
@@ -90,6 +92,11 @@ def test_a_run_leaves_a_report_pictures_and_logs(finished):
         value.size for name, value in parameters(workdir).items() if "mean" not in name and "var" not in name
     )
     assert report["flops"] > 0 and report["config"]["name"] == "small"
+    assert [entry["absent"] for entry in report["missing"]] == [["rgb"], ["skeleton"]]
+    assert all(0 <= entry["top1"] <= 1 for entry in report["missing"])
+    kept = read_predictions(workdir)
+    assert np.mean(kept.probabilities.argmax(-1) == kept.labels) == pytest.approx(report["top1"])
+    assert 0 <= report["ece"] <= 1 and report["nll"] > 0
     for picture in ("confusion_matrix.png", "training_curves.png"):
         assert (workdir / picture).read_bytes().startswith(b"\x89PNG")
     assert list((workdir / "tensorboard").iterdir())
@@ -144,7 +151,10 @@ def test_a_run_that_is_killed_ends_with_the_very_same_parameters(finished, repos
         time.sleep(rng.random() * 0.3)
         process.send_signal(signal.SIGKILL)
         process.wait()
+    before = read_costs(killed)
     assert run(repository, small_data, killed).returncode == 0
+    assert read_costs(killed)["training_s"] > before["training_s"]
+    assert read_costs(killed)["peak_memory_bytes"] >= before["peak_memory_bytes"]
     resumed = parameters(killed)
     assert undisturbed.keys() == resumed.keys()
     for name, value in undisturbed.items():

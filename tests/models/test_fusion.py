@@ -189,3 +189,13 @@ def test_fusion_takes_encoders_of_ones_own():
     model.eval()
     inputs = {name: jnp.ones((2, 5, 6)) for name in encoders}
     assert model(inputs).shape == (2, 3)
+
+
+@pytest.mark.parametrize("streams", [("skeleton",), ("depth", "skeleton")])
+def test_features_are_what_the_classifier_reads(streams):
+    model = small_model(*streams)
+    model.eval()
+    inputs = clips(*streams)
+    classifier = model.classifier if len(streams) > 1 else model.streams[streams[0]].classifier
+    features = nnx.jit(lambda model, inputs: model.features(inputs))(model, inputs)
+    np.testing.assert_allclose(classifier(features), apply(model, inputs), atol=1e-5)

@@ -1,0 +1,117 @@
+"""Write the tables of docs/results.md anew from the results of sweeps; the text around them stays.
+
+python -m hartx.results --root=runs --output=docs/results.md
+
+A table stands between two lines, and is made of the sweeps that the first one names, or of all that fit:
+
+    <!-- results:accuracy skeleton-loso fusion-loso -->
+    <!-- /results:accuracy -->
+
+Tables: accuracy, missing, calibration, ablation. A picture that the text shows as `results/SWEEP-folds.png`
+(or confusion_matrix, per_class) is copied from that sweep.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from hartx.errors import HartxError, suggestion
+from hartx.results_tables import KINDS, SweepResults, choose, how_to_run, read_sweeps
+
+PICTURES = ("confusion_matrix", "folds", "per_class")
+
+_BLOCK = re.compile(r"(<!-- results:(\S+)((?: \S+)*) -->\n)(.*?)(<!-- /results:\2 -->)", re.DOTALL)
+_MARKER = re.compile(r"<!-- /?results:")
+_PICTURE = re.compile(r"\]\((results/(\S+)-(" + "|".join(PICTURES) + r")\.png)\)")
+
+
+def with_tables(text: str, sweeps: dict[str, SweepResults]) -> str:
+    """Return a document with its tables written anew.
+
+    Raises:
+      HartxError: for a marker without its partner, an unknown table, or a sweep that is absent.
+    """
+    if 2 * len(_BLOCK.findall(text)) != len(_MARKER.findall(text)):
+        raise HartxError(
+            "the markers do not go in pairs; <!-- results:TABLE SWEEP ... --> and <!-- /results:TABLE -->, each on a "
+            "line of its own, are expected"
+        )
+
+    def written(match: re.Match[str]) -> str:
+        start, kind, names, _, end = match.groups()
+        if kind not in KINDS:
+            raise HartxError(
+                f"<!-- results:{kind} --> was given; one of {', '.join(KINDS)} is expected{suggestion(kind, KINDS)}"
+            )
+        table = KINDS[kind].write(choose(kind, names.split(), sweeps), list(sweeps.values()))
+        return f"{start}\n{table}\n{end}"
+
+    return _BLOCK.sub(written, text)
+
+
+def pictures_of(text: str, sweeps: dict[str, SweepResults]) -> dict[str, Path]:
+    """Return the pictures of sweeps that a document shows: its path there to the file to copy.
+
+    Raises:
+      HartxError: if such a sweep is absent.
+    """
+    found = {}
+    for path, name, picture in _PICTURE.findall(text):
+        if name not in sweeps:
+            raise HartxError(f"the text shows {path}, but the sweep {name!r} is absent. Run it: {how_to_run(name)}")
+        found[path] = sweeps[name].folder / f"{picture}.png"
+    return found
+
+
+def write_results(root: Path, output: Path) -> list[Path]:
+    """Write the document's tables anew and copy its pictures; nothing is written if anything is absent.
+
+    Returns:
+      The files written.
+
+    Raises:
+      HartxError: as `with_tables` and `pictures_of`, or if there is no such document.
+    """
+    if not output.exists():
+        raise HartxError(f"{output} does not exist; write it with the text and the markers of the tables first")
+    sweeps = read_sweeps(root)
+    text = with_tables(output.read_text(), sweeps)
+    pictures = pictures_of(text, sweeps)
+    for path, source in pictures.items():
+        target = output.parent / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(target.name + ".tmp")
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    temporary = output.with_name(output.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, output)
+    return [output, *(output.parent / path for path in pictures)]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hartx.results", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, default=Path("runs"), metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument(
+        "--output", type=Path, default=Path("docs/results.md"), metavar="FILE", help="default: %(default)s"
+    )
+    args = parser.parse_args(argv)
+    try:
+        for path in write_results(args.root, args.output):
+            print(path)
+    except HartxError as error:
+        print(f"error: {args.output}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""Tables of docs/results.md, as Markdown, from the results of sweeps."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hartx.commit import REPOSITORY
+from hartx.errors import HartxError
+from hartx.spread import spread
+
+ABLATION = "ablation-"
+
+# Flags that say where things lie on one machine, not what is computed.
+_LOCAL = ("--root", "--jobs", "--config.dataset.data_dir")
+_RAW = "--config.dataset.raw_dir"
+
+
+@dataclass(frozen=True)
+class SweepResults:
+    """A sweep's folder: what was run, and what came out."""
+
+    name: str
+    folder: Path
+    sweep: dict[str, Any]
+    summary: dict[str, Any]
+
+    @property
+    def top1(self) -> float:
+        """Mean over seeds of the pooled top-1."""
+        return self.summary["top1"]["mean"]
+
+    @property
+    def streams(self) -> list[str]:
+        """Modalities that its networks read."""
+        return self.sweep["streams"]
+
+
+def read_sweeps(root: Path) -> dict[str, SweepResults]:
+    """Return the sweeps under ROOT/sweeps that have a whole seed, by name; 2 comes before 10."""
+    found = {}
+    for path in (root / "sweeps").glob("*/summary.json"):
+        summary = json.loads(path.read_text())
+        if summary["top1"] is not None:
+            name = path.parent.name
+            found[name] = SweepResults(name, path.parent, json.loads((path.parent / "sweep.json").read_text()), summary)
+    return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def how_to_run(name: str) -> str:
+    """Return the command that makes a sweep of a name."""
+    return f"python -m hartx.sweep --config=configs/... --protocol=... --name={name}"
+
+
+def public_command(command: str) -> str:
+    """Return a sweep's command without what lies where on the machine that ran it."""
+    kept: list[str] = []
+    words = iter(shlex.split(command))
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag in (*_LOCAL, _RAW) and not equals:
+            next(words, None)
+        if flag == _RAW:
+            kept.append(f"{_RAW}=UTD-MHAD")
+        elif flag == "--config" and Path(value).is_relative_to(REPOSITORY):
+            kept.append(f"--config={Path(value).relative_to(REPOSITORY)}")
+        elif flag not in _LOCAL:
+            kept.append(word)
+    return shlex.join(kept)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, the first column to the left and the others to the right."""
+    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
+
+
+def _range(interval: Sequence[float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}"
+
+
+def _points(value: float | None) -> str:
+    """Return a difference of two shares in percentage points."""
+    return "-" if value is None else f"{100 * value:+.2f}"
+
+
+def accuracy(chosen: Sequence[SweepResults], _: Sequence[SweepResults]) -> str:
+    """Return a row a sweep, and the command that made each."""
+    columns = (
+        "sweep", "streams", "protocol", "recordings", "seeds", "top-1", "std", "95 % of the mean (t, seeds)",
+        "95 % (Wilson, recordings)", "macro F1", "minutes a run", "peak memory", "commit",
+    )  # fmt: skip
+    rows = [_accuracy_row(results) for results in chosen]
+    commands = "".join(f"- `{r.name}`: `{public_command(r.sweep['command'])}`\n" for r in chosen)
+    return _table(columns, rows) + "\n" + commands
+
+
+def _accuracy_row(results: SweepResults) -> list[str]:
+    summary, sweep = results.summary, results.sweep
+    runs = [run for run in sweep["runs"] if not run["error"]]
+    commits = dict.fromkeys((run["commit"] or "unknown")[:8] + _changes(run["commit"]) for run in runs)
+    whole, asked = len(summary["seeds"]), sweep["seeds"]
+    return [
+        f"`{results.name}`",
+        " + ".join(results.streams),
+        sweep["protocol"],
+        str(summary["clips"]),
+        str(whole) if whole == asked else f"{whole} of {asked}",
+        _percent(results.top1),
+        _percent(summary["top1"]["std"]),
+        _range(summary["top1"]["interval95"]),
+        _range(summary["wilson95"]),
+        _percent(summary["f1_macro"]["mean"]),
+        f"{spread([run['training_min'] for run in runs]).mean:.1f}",
+        f"{max(run['peak_memory_bytes'] for run in runs) / 2**30:.2f} GiB",
+        ", ".join(commits),
+    ]
+
+
+def _changes(commit: str | None) -> str:
+    return "+changes" if commit is not None and commit.endswith("+changes") else ""
+
+
+def missing(chosen: Sequence[SweepResults], every: Sequence[SweepResults]) -> str:
+    """Return a row for each fused sweep and set of absent streams, beside the network of the remaining ones alone."""
+    columns = ("sweep", "absent", "top-1", "std", "against all streams", "trained on the rest alone", "difference")
+    rows = []
+    for results in chosen:
+        for entry in results.summary["missing"]:
+            alone = _trained_on(entry["present"], results, every)
+            mean = entry["top1"]["mean"]
+            rows.append(
+                [
+                    f"`{results.name}`",
+                    ", ".join(entry["absent"]),
+                    _percent(mean),
+                    _percent(entry["top1"]["std"]),
+                    _points(mean - results.top1),
+                    "not run" if alone is None else f"{_percent(alone.top1)} (`{alone.name}`)",
+                    _points(None if alone is None else mean - alone.top1),
+                ]
+            )
+    return _table(columns, rows)
+
+
+def _trained_on(streams: Sequence[str], like: SweepResults, every: Sequence[SweepResults]) -> SweepResults | None:
+    """Return the best sweep of exactly these streams under the same protocol, ablations aside."""
+    found = [
+        results
+        for results in every
+        if set(results.streams) == set(streams)
+        and results.sweep["protocol"] == like.sweep["protocol"]
+        and not results.name.startswith(ABLATION)
+    ]
+    return max(found, key=lambda results: results.top1, default=None)
+
+
+def calibration(chosen: Sequence[SweepResults], _: Sequence[SweepResults]) -> str:
+    """Return a row for each fold of each sweep and one for all of them: calibration error before and after."""
+    columns = ("sweep", "fold", "temperature", "ECE before", "ECE after", "NLL before", "NLL after")
+    rows = []
+    for results in chosen:
+        found = results.summary["calibration"]
+        for fold, entry in found["folds"].items():
+            rows.append([f"`{results.name}`", fold, f"{entry['temperature']:.3f}", *_before_after(entry)])
+        pooled = {name: value["mean"] for name, value in found.items() if name != "folds"}
+        rows.append([f"`{results.name}`", "all, pooled", "", *_before_after(pooled)])
+    return _table(columns, rows)
+
+
+def _before_after(entry: dict[str, float]) -> list[str]:
+    return [
+        _percent(entry["ece_before"]),
+        _percent(entry["ece_after"]),
+        f"{entry['nll_before']:.4f}",
+        f"{entry['nll_after']:.4f}",
+    ]
+
+
+def ablation(chosen: Sequence[SweepResults], _: Sequence[SweepResults]) -> str:
+    """Return a row a sweep with its difference to the row before: mean and std over the seeds both have."""
+    columns = (
+        "sweep",
+        "seeds",
+        "top-1",
+        "std",
+        "difference to the row before",
+        "std of the difference",
+        "minutes a run",
+    )
+    rows = []
+    for before, results in zip([None, *chosen[:-1]], chosen, strict=True):
+        difference = None if before is None else paired_difference(before.summary, results.summary)
+        minutes = [run["training_min"] for run in results.sweep["runs"] if not run["error"]]
+        rows.append(
+            [
+                f"`{results.name}`",
+                str(len(results.summary["seeds"])),
+                _percent(results.top1),
+                _percent(results.summary["top1"]["std"]),
+                _points(None if difference is None else difference[0]),
+                "-" if difference is None or difference[1] is None else f"{100 * difference[1]:.2f}",
+                f"{spread(minutes).mean:.1f}",
+            ]
+        )
+    commands = "".join(f"- `{r.name}`: `{public_command(r.sweep['command'])}`\n" for r in chosen)
+    return _table(columns, rows) + "\n" + commands
+
+
+def paired_difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[float, float | None] | None:
+    """Return mean and standard deviation of the top-1 gained, seed by seed; None without a seed that both have."""
+    both = [seed for seed in after["seeds"] if seed in before["seeds"]]
+    if not both:
+        return None
+    found = spread([after["seeds"][seed] - before["seeds"][seed] for seed in both])
+    return found.mean, found.std
+
+
+@dataclass(frozen=True)
+class TableKind:
+    """A table: how it is written, and which sweeps it takes where its marker names none."""
+
+    write: Callable[[Sequence[SweepResults], Sequence[SweepResults]], str]
+    takes: Callable[[SweepResults], bool]
+
+
+KINDS = {
+    "accuracy": TableKind(accuracy, lambda r: not r.name.startswith(ABLATION)),
+    "missing": TableKind(missing, lambda r: bool(r.summary["missing"]) and not r.name.startswith(ABLATION)),
+    "calibration": TableKind(calibration, lambda r: bool(r.summary["calibration"]) and not r.name.startswith(ABLATION)),
+    "ablation": TableKind(ablation, lambda r: r.name.startswith(ABLATION)),
+}
+
+
+def choose(kind: str, names: Sequence[str], every: dict[str, SweepResults]) -> list[SweepResults]:
+    """Return the sweeps that a table shows: the named ones in their order, or all that it takes.
+
+    Raises:
+      HartxError: if a named sweep is absent or has nothing for this table, or there is none at all.
+    """
+    for name in names:
+        if name not in every:
+            raise HartxError(f"the sweep {name!r} is absent or has no finished seed. Run it: {how_to_run(name)}")
+        if kind in ("missing", "calibration") and not every[name].summary[kind]:
+            wanted = "a sweep of a fused network" if kind == "missing" else "a loso sweep of two folds or more"
+            raise HartxError(f"the sweep {name!r} has nothing for the table {kind!r}, which takes {wanted}")
+    chosen = [every[name] for name in names] or [r for r in every.values() if KINDS[kind].takes(r)]
+    if not chosen:
+        example = ABLATION + "0-plain" if kind == "ablation" else "skeleton-loso"
+        raise HartxError(f"there is no sweep for the table {kind!r}. Run one: {how_to_run(example)}")
+    return chosen
