@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--side", choices=("test", "validation", "train"), default="test", help="whose recordings (default: test)")
     add(
         "--threshold",
-        type=_number(0, 1),
+        type=_number(0.0, 1.0),
         default=0.5,
         metavar="P",
         help="least smoothed probability that names an action; below it: none (default: %(default)s)",
@@ -65,14 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--rest_s",
-        type=_number(0),
+        type=_number(0.0),
         default=1.0,
         metavar="S",
         help="seconds of standing still between two recordings (default: %(default)s)",
     )
     add(
         "--window_s",
-        type=_number(0, above=True),
+        type=_number(0.0, above=True),
         metavar="S",
         help="seconds that a window sees (default: what the run was trained for)",
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from edge.sampling import Entries, Track, common_span
+from edge.sampling import Track, common_span
 from hartx.data import Recordings
 from hartx.data.source import Recording
 from hartx.errors import HartxError
@@ -46,7 +47,7 @@ class ContinuousSequence:
 class JoinedFrames(Sequence[np.ndarray]):
     """Frames of several recordings as one sequence; decoded when they are asked for."""
 
-    parts: Sequence[Entries]
+    parts: Sequence[Any]
     places: Sequence[tuple[int, int]]  # of each frame: which part, which entry of it
 
     def __len__(self) -> int:
@@ -65,7 +66,7 @@ def join_tracks(tracks: Sequence[Track], instances: Sequence[Instance], rest_s: 
     of the next recording is shown from the middle of the rest on.
     """
     inside = [
-        np.flatnonzero(track.time_s < instance.stop_s - instance.start_s)
+        np.flatnonzero(track.time_s < instance.stop_s - instance.start_s - 1e-6)  # 1.6 - 1.0 is more than 0.6
         for track, instance in zip(tracks, instances, strict=True)
     ]
     times = [i.start_s + track.time_s[kept] for i, track, kept in zip(instances, tracks, inside, strict=True)]
