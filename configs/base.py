@@ -79,6 +79,7 @@ def get_config() -> ConfigDict:
     config.model.video.depth = 18  # 10, 18, 34, 50
     config.model.video.width = 64
     config.model.video.dropout = 0.5
+    config.model.video.motion_scale = 0.0  # factor on the differences between frames; 0: they are not read
     config.model.video.zero_init_last_bn = False
     config.model.skeleton = ConfigDict()
     config.model.skeleton.layers = 2

@@ -12,10 +12,11 @@ def get_config() -> ConfigDict:
     config = base.get_config()
     config.name = "depth"
     config.streams = ("depth",)
-    config.num_epochs = 80
+    config.num_epochs = 60
     config.optim.learning_rate = 2e-3
     config.clip.crop = 64
     config.model.video.width = 32
+    config.model.video.motion_scale = 2.0
     config.mixing.cutmix = 0.0
     config.ema_decay = 0.99
     return config

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from hartx.models.conv3d import Conv3D, Triple
 from hartx.models.encoder import Encoder
+from hartx.models.motion import motion
 from hartx.models.pool3d import MaxPool3D
 
 
@@ -134,6 +135,8 @@ class ResNet3D(Encoder):
       in_channels: 3 for RGB, 1 for depth.
       num_classes: number of actions.
       dropout: rate before the classifier.
+      motion_scale: factor on the differences between frames, which the stem reads beside the frames themselves
+        (of a body on an empty background little else changes); 0: frames only.
       zero_init_last_bn: start each block as the identity (Goyal et al., "Accurate, Large Minibatch SGD",
         2017, section 5.1).
       dtype: of the convolutions; parameters, BatchNorm and the classifier are float32.
@@ -150,6 +153,7 @@ class ResNet3D(Encoder):
         in_channels: int = 3,
         num_classes: int = 27,
         dropout: float = 0.5,
+        motion_scale: float = 0.0,
         zero_init_last_bn: bool = False,
         dtype: DTypeLike = jnp.float32,
         *,
@@ -159,7 +163,8 @@ class ResNet3D(Encoder):
             raise ValueError(f"depth {depth!r} was given; one of {sorted(LAYOUTS)} is expected")
         layout = LAYOUTS[depth]
         super().__init__(8 * width * layout.block.expansion, num_classes, dropout, rngs=rngs)
-        self.stem = Conv3D(in_channels, width, 7, (2, 2, 2), dtype=dtype, rngs=rngs)
+        self.motion_scale = motion_scale
+        self.stem = Conv3D(2 * in_channels if motion_scale else in_channels, width, 7, (2, 2, 2), dtype=dtype, rngs=rngs)
         self.stem_norm = batch_norm(width, rngs=rngs)
         self.pool = MaxPool3D()
         self.blocks: nnx.List = nnx.List()
@@ -182,6 +187,8 @@ class ResNet3D(Encoder):
 
     def encode(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B F"]:
         """Return the features of a batch of clips, the mean over time and space of the last stage."""
+        if self.motion_scale:
+            x = jnp.concatenate([x, self.motion_scale * motion(x)], axis=-1)
         x = self.pool(nnx.relu(self.stem_norm(self.stem(x))))
         for block in self.blocks:
             x = block(x)

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from edge.joints import LAYOUTS, PARENTS
+from hartx.models.motion import motion
 from hartx.models.sequence_lstm import SequenceLSTM
 
 DESCRIPTIONS = ("joints", "bones", "joint_motion", "bone_motion")
@@ -29,11 +30,6 @@ def bones(x: Float[Array, "B T I"]) -> Float[Array, "B T I"]:
     if layout is None:
         raise ValueError(f"{x.shape[2]} features were given; 60 or 75, three a joint, are expected")
     return (joints - joints[:, :, np.asarray(PARENTS[layout])]).reshape(x.shape)
-
-
-def motion(x: Float[Array, "B T I"]) -> Float[Array, "B T I"]:
-    """Return the difference of each step to the one before; the first is 0."""
-    return jnp.diff(x, axis=1, prepend=x[:, :1])
 
 
 class SkeletonLSTM(SequenceLSTM):

@@ -74,13 +74,67 @@ def test_fusion_of_the_design_has_768_features():
     assert model.classifier.kernel.shape == (512, 27)
 
 
-def test_features_are_joined_in_the_order_given():
-    model = small_model("skeleton", "depth")
+def correction(model, inputs, names):
+    joined = [encode(model.streams[name], inputs[name]) for name in names]
+    return model.classifier(nnx.relu(model.hidden(jnp.concatenate(joined, axis=-1))))
+
+
+def test_fusion_is_the_mean_of_the_streams_and_a_correction_from_their_features_in_the_order_given():
+    names = ("skeleton", "depth")
+    model = small_model(*names)
     model.eval()
-    inputs = clips("skeleton", "depth")
-    joined = [encode(model.streams[name], inputs[name]) for name in ("skeleton", "depth")]
-    expected = model.classifier(nnx.relu(model.hidden(jnp.concatenate(joined, axis=-1))))
-    np.testing.assert_allclose(apply(model, inputs), expected, atol=1e-5)
+    inputs = clips(*names)
+    mean = sum(classify(model.streams[name], inputs[name]) for name in names) / 2
+    np.testing.assert_allclose(apply(model, inputs), mean + correction(model, inputs, names), atol=1e-5)
+
+
+@pytest.mark.parametrize("absent", [("depth",), ("skeleton", "inertial"), ("depth", "skeleton", "inertial")])
+def test_absent_streams_count_for_nothing(absent):
+    names = ("depth", "skeleton", "inertial")
+    model = small_model(*names)
+    model.eval()
+    inputs = clips(*names)
+    for name in absent:
+        inputs[name] = jnp.zeros_like(inputs[name])
+    before = apply(model, inputs)
+    assert jnp.isfinite(before).all()
+    for name in absent:  # whatever the stream makes of zeros
+        model.streams[name].classifier.bias[...] += 5.0
+    np.testing.assert_array_equal(apply(model, inputs), before)
+    if len(absent) == 2:  # the mean is that of what is left, which decides as it would alone
+        model.hidden.kernel[...] *= 0.0
+        model.hidden.bias[...] *= 0.0
+        alone = classify(model.streams["depth"], inputs["depth"])
+        np.testing.assert_allclose(apply(model, inputs), alone, atol=1e-5)
+
+
+def test_absence_is_told_for_each_clip():
+    model = small_model("depth", "skeleton")
+    model.eval()
+    inputs = clips("depth", "skeleton")
+    inputs["depth"] = inputs["depth"].at[1].set(0)
+    both = apply(model, inputs)
+    for clip in (0, 1):
+        alone = apply(model, {name: values[[clip, clip]] for name, values in inputs.items()})
+        np.testing.assert_allclose(alone[0], both[clip], atol=1e-5)
+
+
+def test_frozen_streams_get_no_gradient_and_keep_their_statistics():
+    model = small_model("depth", "skeleton")
+    model.train()
+    model.freeze_streams()
+    inputs = clips("depth", "skeleton")
+    graphdef, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+
+    def loss(params):
+        model = nnx.merge(graphdef, params, stats, copy=True)
+        output = model.with_streams(inputs, nnx.Rngs(dropout=0))
+        return jnp.square(output.logits).sum(), nnx.state(model, nnx.BatchStat)
+
+    gradients, after = jax.jit(jax.grad(loss, has_aux=True))(params)
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(gradients["streams"]))
+    assert any((leaf != 0).any() for leaf in jax.tree.leaves(gradients["hidden"]))
+    jax.tree.map(np.testing.assert_array_equal, stats, after)
 
 
 def test_stream_logits_are_those_of_the_streams_alone():
@@ -103,17 +157,6 @@ def test_single_stream_is_its_encoder(stream):
     output = apply_with_streams(model, inputs)
     np.testing.assert_array_equal(output.logits, apply(model, inputs))
     assert output.stream_logits == {}
-
-
-@pytest.mark.parametrize("absent", ["depth", "skeleton"])
-def test_absent_modality_is_finite_and_leaves_the_other_to_decide(absent):
-    model = small_model("depth", "skeleton")
-    model.eval()
-    inputs = clips("depth", "skeleton")
-    inputs[absent] = jnp.zeros_like(inputs[absent])
-    logits = apply(model, inputs)
-    assert jnp.isfinite(logits).all()
-    assert jnp.abs(logits[0] - logits[1]).max() > 1e-6
 
 
 def test_dropout_is_decided_by_the_key():

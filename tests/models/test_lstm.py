@@ -10,8 +10,9 @@ from flax import nnx
 
 from hartx.models.lstm import LSTM
 from edge.joints import KINECT25
+from hartx.models.motion import motion
 from hartx.models.sequence_lstm import SequenceLSTM, TemporalConv
-from hartx.models.skeleton_lstm import SkeletonLSTM, bones, motion
+from hartx.models.skeleton_lstm import SkeletonLSTM, bones
 
 encode = nnx.jit(lambda encoder, x: encoder.encode(x))
 classify = nnx.jit(lambda encoder, x: encoder(x))

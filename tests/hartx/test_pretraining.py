@@ -1,0 +1,104 @@
+"""Streams first, then their fusion."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from configs import base, depth, fusion, inertial, rgb, skeleton
+from hartx import config as configs
+from hartx.errors import HartxError
+from hartx.pretraining import stream_config, stream_workdir
+from hartx.run import load_run
+from hartx.train import train
+from tests.hartx import small_config
+
+ALONE = {"rgb": rgb, "depth": depth, "skeleton": skeleton, "inertial": inertial}
+
+
+@pytest.mark.parametrize("variant", ["rgb", "skeleton_inertial", "depth", "all"])
+def test_a_stream_of_a_fusion_is_trained_by_the_very_config_of_that_stream_alone(variant):
+    config = fusion.get_config(variant)
+    assert set(config.pretraining) == set(config.streams)
+    for stream in config.streams:
+        assert configs.flatten(stream_config(config, stream)) == configs.flatten(ALONE[stream].get_config())
+
+
+def test_what_a_fusion_is_told_holds_for_its_streams():
+    config = fusion.get_config("skeleton_inertial")
+    config.seed, config.protocol, config.validation_subject = 3, "loso:5", 7
+    config.dataset.raw_dir = "somewhere"
+    config.pretraining.skeleton.num_epochs = 2
+    alone = stream_config(config, "skeleton")
+    assert (alone.seed, alone.protocol, alone.validation_subject, alone.num_epochs) == (3, "loso:5", 7, 2)
+    assert alone.dataset.raw_dir == "somewhere"
+    assert stream_config(config, "inertial").num_epochs == inertial.get_config().num_epochs
+
+
+def test_fusions_of_the_same_streams_share_their_runs(tmp_path):
+    two, three = fusion.get_config("skeleton_inertial"), fusion.get_config("all")
+    two.streams_dir = three.streams_dir = str(tmp_path)
+    assert stream_workdir(two, tmp_path / "a", "skeleton") == stream_workdir(three, tmp_path / "b", "skeleton")
+    two.seed = 1
+    assert stream_workdir(two, tmp_path / "a", "skeleton") != stream_workdir(three, tmp_path / "b", "skeleton")
+
+
+@pytest.mark.parametrize("streams", [("skeleton",), ("skeleton", "inertial", "depth")])
+def test_pretraining_of_some_streams_only_is_refused(streams):
+    config = fusion.get_config("skeleton_inertial")
+    config.streams = streams
+    with pytest.raises(HartxError, match="all of config.streams"):
+        configs.check(config)
+
+
+@pytest.fixture(scope="module")
+def config(small_data):
+    config = small_config.get_config()
+    config.dataset.data_dir = str(small_data)
+    config.streams = ("skeleton", "inertial")
+    config.mixing.cutmix = 0.0
+    config.num_epochs = 1
+    config.ema_decay = 0.5
+    for stream in config.streams:
+        alone = base.get_config()
+        alone.update({"name": stream, "streams": (stream,), "auxiliary_loss": 0.0, "modality_dropout": 0.0})
+        config.pretraining[stream] = {key: alone[key] for key in ("name", "auxiliary_loss", "modality_dropout")}
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("fusion")
+    train(config, workdir)
+    return workdir
+
+
+def states(config, workdir):
+    """The fusion's parameters, and those of the runs of its streams, by path."""
+    whole = dict(nnx.to_flat_state(nnx.state(load_run(workdir).model)))
+    parts = [load_run(stream_workdir(config, workdir, stream)).model for stream in config.streams]
+    return whole, {k: v for part in parts for k, v in nnx.to_flat_state(nnx.state(part))}
+
+
+def test_the_streams_stay_as_their_own_runs_left_them_and_the_fusion_learns(config, finished):
+    whole, parts = states(config, finished)
+    assert {path for path in whole if path[0] == "streams"} == set(parts)
+    for path, leaf in parts.items():
+        np.testing.assert_array_equal(whole[path][...], leaf[...], err_msg=str(path))
+    bias = whole["classifier", "bias"][...]
+    assert np.abs(bias).max() > 0  # it starts at 0
+
+
+def test_a_finished_fusion_is_not_trained_again(config, finished):
+    before = states(config, finished)[0]
+    train(config, finished)
+    after = states(config, finished)[0]
+    jax.tree.map(np.testing.assert_array_equal, [v[...] for v in before.values()], [v[...] for v in after.values()])
+
+
+def test_a_stream_of_another_network_is_refused(config, finished, tmp_path):
+    other = config.copy_and_resolve_references()
+    other.streams_dir = str(finished / "streams")
+    other.pretraining.skeleton.model = {"skeleton": {"layers": 1}}
+    with pytest.raises(HartxError, match=r"config.pretraining.skeleton"):
+        train(other, tmp_path)
