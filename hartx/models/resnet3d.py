@@ -164,7 +164,9 @@ class ResNet3D(Encoder):
         layout = LAYOUTS[depth]
         super().__init__(8 * width * layout.block.expansion, num_classes, dropout, rngs=rngs)
         self.motion_scale = motion_scale
-        self.stem = Conv3D(2 * in_channels if motion_scale else in_channels, width, 7, (2, 2, 2), dtype=dtype, rngs=rngs)
+        self.stem = Conv3D(
+            2 * in_channels if motion_scale else in_channels, width, 7, (2, 2, 2), dtype=dtype, rngs=rngs
+        )
         self.stem_norm = batch_norm(width, rngs=rngs)
         self.pool = MaxPool3D()
         self.blocks: nnx.List = nnx.List()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from hartx.models.lstm import LSTM
 from edge.joints import KINECT25
+from hartx.models.lstm import LSTM
 from hartx.models.motion import motion
 from hartx.models.sequence_lstm import SequenceLSTM, TemporalConv
 from hartx.models.skeleton_lstm import SkeletonLSTM, bones
@@ -93,7 +93,7 @@ def test_a_skeleton_is_described_by_what_is_asked_for_in_that_order():
     x = jax.random.normal(jax.random.key(0), (1, 4, 75))
     encoder = SkeletonLSTM(75, ("bones", "joint_motion"), 8.0, features=8, rngs=nnx.Rngs(0))
     np.testing.assert_allclose(encoder.describe(x), jnp.concatenate([bones(x), 8 * motion(x)], -1), atol=1e-6)
-    with pytest.raises(ValueError, match="description .'bonse',. was given"):
+    with pytest.raises(ValueError, match="bonse"):
         SkeletonLSTM(75, ("bonse",), rngs=nnx.Rngs(0))
 
 
