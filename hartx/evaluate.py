@@ -22,12 +22,12 @@ from rich.table import Table
 
 from hartx import config as configs
 from hartx.commit import git_commit
-from hartx.costs import read_costs
 from hartx.data import Clip, Recordings, dataset_name, eval_clips, open_recordings
 from hartx.mesh import Devices, make_devices
 from hartx.metrics import classification_metrics
 from hartx.plots import draw_confusion_matrix, draw_training_curves
 from hartx.predictions import Predictions, keep_predictions
+from hartx.pretraining import whole_costs
 from hartx.run import load_run
 from hartx.summary import model_costs
 from hartx.train_step import eval_step, split_model
@@ -163,7 +163,7 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         "flops": costs.flops,
         "macs": costs.macs,
         "steps": run.step,
-        **read_costs(workdir),
+        **whole_costs(config, workdir),
         "evaluate_time_s": round(time.perf_counter() - started, 2),
         "commit": git_commit(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES}

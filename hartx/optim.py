@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -43,9 +42,10 @@ def make_optimizer(config: ConfigDict, schedule: optax.Schedule) -> optax.Gradie
     return optax.partition({"trained": update, "frozen": optax.set_to_zero()}, _stream_labels)
 
 
-def _stream_labels(params: Mapping[str, Any]) -> dict[str, Any]:
+def _stream_labels(params: Any) -> Any:
     """Return "frozen" for each parameter of the streams and "trained" for the others."""
-    return {
-        part: jax.tree.map(lambda _: "frozen" if part == "streams" else "trained", tree)  # noqa: B023
-        for part, tree in params.items()
-    }
+
+    def label(path: tuple[Any, ...], _: Any) -> str:
+        return "frozen" if getattr(path[0], "key", None) == "streams" else "trained"
+
+    return jax.tree_util.tree_map_with_path(label, params)

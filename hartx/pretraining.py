@@ -15,6 +15,7 @@ from typing import Any
 from flax import nnx
 from ml_collections import ConfigDict
 
+from hartx.costs import read_costs
 from hartx.errors import HartxError
 from hartx.run import load_run, run_name
 from hartx.train_step import TrainState, split_model
@@ -52,6 +53,16 @@ def with_trained_streams(config: ConfigDict, workdir: Path, state: TrainState) -
             ema=None if state.ema is None else _put(state.ema, params, stream),
         )
     return state
+
+
+def whole_costs(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+    """Return training_s and peak_memory_bytes of a run and the runs of its streams: the sum and the largest."""
+    folders = [workdir, *(stream_workdir(config, workdir, stream) for stream in config.pretraining)]
+    costs = [read_costs(folder) for folder in folders]
+    return {
+        "training_s": round(sum(cost["training_s"] for cost in costs), 1),
+        "peak_memory_bytes": max(cost["peak_memory_bytes"] for cost in costs),
+    }
 
 
 def _put(into: Any, trained: Any, stream: str) -> Any:

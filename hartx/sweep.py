@@ -76,6 +76,7 @@ def plan(sweep: Sweep) -> list[Planned]:
         for fold in folds(sweep.protocol, seed, subjects):
             config = sweep.config.copy_and_resolve_references()
             config.protocol, config.seed = fold, seed
+            config.streams_dir = str(sweep.root.resolve())  # the streams of a fusion are runs as well
             runs.append(Planned(fold, seed, config, sweep.root / run_name(config)))
     return runs
 

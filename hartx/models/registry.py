@@ -53,8 +53,8 @@ def create_model(
     """Return the model that a config describes: one stream alone, or the fusion of several.
 
     Args:
-      config: the `model` section: `video` (arguments of `ResNet3D`), `skeleton` (of
-        `SkeletonLSTM`), `inertial` (of `SequenceLSTM`), `fusion` (of `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
+      config: the `model` section: `video` (arguments of `ResNet3D`), `skeleton` (of `SkeletonLSTM`), `inertial`
+        (of `SequenceLSTM`), `fusion` (of `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
       streams: modalities, in the order of fusion.
       input_shapes: modality to the shape of one clip without the batch, (T, H, W, C) or (T, features).
       num_classes: number of actions.
