@@ -19,6 +19,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from datasets.errors import DatasetError
 from hartx.data import eval_clips, open_recordings
@@ -42,7 +43,8 @@ def in_the_plane(features: Float[np.ndarray, "N F"]) -> Float[np.ndarray, "N 2"]
         )
     perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=0)
-    return np.asarray(tsne.fit_transform(np.asarray(features, np.float64)))
+    with threadpool_limits(1):  # a few hundred points: threads would spend their time waiting for each other
+        return np.asarray(tsne.fit_transform(np.asarray(features, np.float64)))
 
 
 def recording_features(run: Run) -> tuple[np.ndarray, np.ndarray]:

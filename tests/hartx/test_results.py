@@ -143,7 +143,7 @@ def test_no_path_of_a_machine_comes_into_the_document(root, document):
         ("results:missing -->", "results:mising -->", "did you mean 'missing'"),
         ("<!-- /results:ablation -->", "", "pairs"),
         ("skeleton-folds", "depth-folds", "'depth' is absent.*--name=depth"),
-        ("results:missing -->\n<", "results:missing skeleton -->\n<", "has nothing for the table 'missing'"),
+        ("results:missing -->\n<!-- /", "results:missing skeleton -->\n<!-- /", "has nothing for the table 'missing'"),
     ],
 )
 def test_what_is_absent_or_mistyped_is_an_error_and_nothing_is_written(root, document, old, new, message):
