@@ -55,6 +55,7 @@ def joined(counts, rest_s=1.0):
     return join_recordings(recordings, range(10, 10 + len(counts)), [f"l{i}" for i in range(len(counts))], rest_s)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=5), st.floats(0, 3))
 def test_durations_add_up_and_labels_are_where_their_recording_is(counts, rest_s):
     sequence = joined(counts, rest_s)
@@ -66,6 +67,7 @@ def test_durations_add_up_and_labels_are_where_their_recording_is(counts, rest_s
         now_s = instance.stop_s + rest_s
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=5), st.floats(0.2, 3), st.floats(0, 0.999))
 def test_inside_a_recording_all_tracks_show_what_it_showed_then(counts, rest_s, phase):
     sequence = joined(counts, rest_s)
