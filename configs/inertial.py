@@ -15,5 +15,9 @@ def get_config() -> ConfigDict:
     config.num_epochs = 150
     config.optim.learning_rate = 2e-3
     config.mixing.cutmix = 0.0
+    config.augment.inertial_rotation_degrees = 20.0
+    config.augment.inertial_scale = 0.1
+    config.augment.inertial_jitter = 0.05
+    config.augment.temporal_elastic = 0.2
     config.ema_decay = 0.995
     return config
