@@ -54,10 +54,14 @@ class SingleStream(nnx.Module):
         return ModelOutput(self(inputs, rngs), {})
 
 
-def present(x: Float[Array, "B T *features"]) -> Float[Array, "B 1"]:
-    """Return 1 for each clip of a modality that is there and 0 for one that is absent, which is all zeros."""
-    largest = jnp.abs(x).max(axis=tuple(range(1, x.ndim)))
-    return (largest > 0).astype(jnp.float32)[:, None]
+def present(x: Float[Array, "B T *features"], width: int) -> Float[Array, "B width"]:
+    """Return `width` ones for each clip of a modality that is there, zeros for one that is absent, which is all 0.
+
+    It is spread over the width by a matrix product: broadcasting along a batch whose size is open would become
+    shape arithmetic in ONNX.
+    """
+    largest = jnp.abs(x).max(axis=tuple(range(1, x.ndim - 1)))
+    return (largest @ jnp.ones((x.shape[-1], width), x.dtype) > 0).astype(jnp.float32)
 
 
 class Fusion(nnx.Module):
@@ -110,9 +114,10 @@ class Fusion(nnx.Module):
         stream_logits = {name: self.streams[name].classify(encoded[name], rngs) for name in self.stream_names}
         if self.frozen:
             encoded, stream_logits = jax.lax.stop_gradient((encoded, stream_logits))
-        weights = {name: present(inputs[name]) for name in self.stream_names}
-        total = sum(weights[name] * stream_logits[name] for name in self.stream_names)
-        mean = total / jnp.maximum(sum(weights.values()), 1.0)
+        classes = self.classifier.out_features
+        there = {name: present(inputs[name], classes) for name in self.stream_names}
+        total = sum(there[name] * stream_logits[name] for name in self.stream_names)
+        mean = total / jnp.maximum(sum(there.values()), 1.0)
         correction = self.classifier(self.dropout(self._hidden(inputs, encoded), rngs=rngs))
         return ModelOutput(mean + correction, stream_logits)
 
@@ -120,5 +125,7 @@ class Fusion(nnx.Module):
         return {name: self.streams[name].encode(inputs[name]) for name in self.stream_names}
 
     def _hidden(self, inputs: Inputs, encoded: Mapping[str, Float[Array, "B _"]]) -> Float[Array, "B hidden"]:
-        there = [present(inputs[name]) * encoded[name] for name in self.stream_names]
+        there = [
+            present(inputs[name], self.streams[name].num_features) * encoded[name] for name in self.stream_names
+        ]
         return nnx.relu(self.hidden(jnp.concatenate(there, axis=-1)))
