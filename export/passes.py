@@ -19,7 +19,7 @@ import onnxruntime
 from onnx_ir.passes import common
 
 # Values per element, so that they may swap places with a transpose.
-_ELEMENTWISE = ("Relu", "Sigmoid", "Tanh", "Clip", "Identity")
+_ELEMENTWISE = ("Abs", "Relu", "Sigmoid", "Tanh", "Clip", "Identity")
 
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
