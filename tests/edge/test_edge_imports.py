@@ -32,7 +32,9 @@ def test_no_module_pulls_in_what_the_device_does_not_have(run_python):
     assert loaded.isdisjoint(FOREIGN)
 
 
-@pytest.mark.parametrize("module", ["edge", "edge.errors", "edge.joints", "edge.sampling", "edge.preprocess"])
+@pytest.mark.parametrize(
+    "module", ["edge", "edge.errors", "edge.joints", "edge.sampling", "edge.preprocess", "edge.streaming"]
+)
 def test_training_does_not_load_an_engine(run_python, module):
     assert "onnxruntime" not in loaded_by(run_python, f"import {module}")
 
