@@ -125,7 +125,5 @@ class Fusion(nnx.Module):
         return {name: self.streams[name].encode(inputs[name]) for name in self.stream_names}
 
     def _hidden(self, inputs: Inputs, encoded: Mapping[str, Float[Array, "B _"]]) -> Float[Array, "B hidden"]:
-        there = [
-            present(inputs[name], self.streams[name].num_features) * encoded[name] for name in self.stream_names
-        ]
+        there = [present(inputs[name], self.streams[name].num_features) * encoded[name] for name in self.stream_names]
         return nnx.relu(self.hidden(jnp.concatenate(there, axis=-1)))
