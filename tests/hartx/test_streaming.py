@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.joints import BONES, LAYOUTS
 from edge.preprocess import read_track
 from edge.sampling import Track, common_span, regular_track
 from edge.streaming import NONE, Decision, Event, Narration, StreamRule, narrate
@@ -253,15 +252,6 @@ def test_a_higher_threshold_detects_no_more_and_rests_no_less(seed, smoothing):
     assert len({row["window_accuracy"] for row in rows}) == 1
     at_half = narrate(LABELS, StreamRule(0.5, smoothing), spans[:, 1], watched.probabilities)
     assert rows[10] == {"threshold": 0.5} | figures(outcome(watched, LABELS, at_half, 2.0))
-
-
-def test_bones_are_joints_of_both_layouts_and_make_one_body():
-    for names in LAYOUTS.values():
-        assert {joint for bone in BONES for joint in bone} <= set(names)
-    reached = {"hip_center"}
-    for _ in BONES:
-        reached |= {joint for bone in BONES if reached & set(bone) for joint in bone}
-    assert reached == set(LAYOUTS["kinect20"]) and len(BONES) == 19
 
 
 # --- the command ----------------------------------------------------------------------------------------
