@@ -17,6 +17,8 @@ the window's end; computing it takes no time here.
 **Instance**: one recording in the sequence, from its first frame to its last. **Event**: consecutive decisions
 for the same action, from the first to the last.
 
+Probabilities are those of the device: with the temperature that `hartx.calibrate` fitted for the run, if it did.
+
 - window accuracy: of the windows whose middle lies in an instance, the share whose most likely label, without
   smoothing and threshold, is the label that covers most of the window. Decision accuracy: the same for what is said.
 - none accuracy: of the windows whose middle lies between instances, the share after which `none` is said.

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.streaming import NONE, Narration, StreamRule
+from hartx.calibration import read_temperature
 from hartx.config import write_json
 from hartx.data import Recordings, dataset_name, window_s
 from hartx.errors import HartxError
@@ -84,6 +85,7 @@ def measure(run: Run, recordings: Recordings, settings: Settings, output: Path) 
         "protocol": run.config.protocol,
         "streams": list(run.config.streams),
         "steps": run.step,
+        "temperature": read_temperature(run.workdir),
         **dataclasses.asdict(settings),
         "stride": stride,
         "frames": frames,

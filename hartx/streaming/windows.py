@@ -12,6 +12,7 @@ from rich.progress import track
 
 from edge.preprocess import prepare_clip
 from edge.streaming import window_spans
+from hartx.calibration import read_temperature, with_temperature
 from hartx.mesh import make_devices
 from hartx.run import Run
 from hartx.streaming.sequence import ContinuousSequence
@@ -28,7 +29,10 @@ class Watched:
 
 
 def watch(run: Run, sequences: Sequence[ContinuousSequence], window_s: float, hop_s: float) -> list[Watched]:
-    """Return what the run's network sees in each sequence, the windows prepared as the device prepares them."""
+    """Return what the run's network sees in each sequence, as surely as the device says it.
+
+    The windows are prepared as the device prepares them, and the run's fitted temperature is applied.
+    """
     spans = [window_spans(sequence.duration_s, window_s, hop_s) for sequence in sequences]
     windows = [(sequence, span) for sequence, rows in zip(sequences, spans, strict=True) for span in rows]
     parts = np.split(_predict(run, windows), np.cumsum([len(rows) for rows in spans])[:-1])
@@ -49,4 +53,5 @@ def _predict(run: Run, windows: Sequence[tuple[ContinuousSequence, np.ndarray]])
         inputs = {stream: np.stack([clip[stream] for clip in clips]) for stream in run.specs}
         outputs = step_fn(params, batch_stats, jax.device_put(inputs, devices.split))
         probabilities.append(np.asarray(outputs)[: len(batch)])
-    return np.concatenate(probabilities)
+    whole = np.maximum(np.concatenate(probabilities), np.finfo(np.float32).tiny)
+    return with_temperature(np.log(whole), read_temperature(run.workdir))

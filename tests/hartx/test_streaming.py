@@ -12,6 +12,7 @@ from edge.sampling import Track, common_span, regular_track
 from edge.streaming import NONE, Decision, Event, Narration, StreamRule, narrate
 from hartx.data import open_recordings, window_s
 from hartx.data.source import Recording
+from hartx.run import load_run
 from hartx.streaming.__main__ import main
 from hartx.streaming.metrics import (
     CURVE_THRESHOLDS,
@@ -26,7 +27,7 @@ from hartx.streaming.metrics import (
     window_truth,
 )
 from hartx.streaming.sequence import ContinuousSequence, Instance, join_recordings, sequences_of_side
-from hartx.streaming.windows import Watched
+from hartx.streaming.windows import Watched, watch
 from hartx.train import train
 from tests.hartx import small_config
 
@@ -333,6 +334,19 @@ def test_the_threshold_is_suggested_by_those_who_trained_and_never_by_the_test_s
     assert report["best_threshold"]["f1"] == best
     assert report["best_threshold"]["threshold"] == max(row["threshold"] for row in curve if row["f1"] == best)
     assert "best F1" in capsys.readouterr().out
+
+
+def test_a_fitted_temperature_makes_what_is_said_surer_and_keeps_its_order(run_folder):
+    workdir, _ = run_folder
+    run = load_run(workdir)
+    sequences = sequences_of_side(open_recordings(run.config), "test", 1.0, 0)[:1]
+    (before,) = watch(run, sequences, 2.0, 4.0)
+    path = workdir / "temperature.json"
+    path.write_text('{"temperature": 0.25}')
+    (after,) = watch(run, sequences, 2.0, 4.0)
+    path.unlink()
+    expected = before.probabilities**4 / (before.probabilities**4).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(after.probabilities, expected, rtol=1e-4, atol=1e-7)
 
 
 def test_an_empty_side_is_one_clear_error(run_folder, capsys):
