@@ -53,6 +53,7 @@ def _demo(config: ConfigDict) -> ConfigDict:
     config.clip.skeleton_frames = 24
     config.model.video.depth, config.model.video.width = 10, 16
     config.model.skeleton.features = 128
+    config.model.skeleton.motion_scale = 4.0  # 24 frames are further apart than 48
     config.auxiliary_loss = 0.4
     config.modality_dropout = 0.1
     config.num_epochs = 30

@@ -12,6 +12,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from flax import nnx
 from ml_collections import ConfigDict
 
@@ -50,7 +52,8 @@ def with_trained_streams(config: ConfigDict, workdir: Path, state: TrainState) -
             state,
             params=_put(state.params, params, stream),
             batch_stats=_put(state.batch_stats, batch_stats, stream),
-            ema=None if state.ema is None else _put(state.ema, params, stream),
+            # Copies, since a step gives away the memory of both the parameters and their average.
+            ema=None if state.ema is None else _put(state.ema, jax.tree.map(jnp.copy, params), stream),
         )
     return state
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -20,16 +21,18 @@ DESCRIPTIONS = ("joints", "bones", "joint_motion", "bone_motion")
 def bones(x: Float[Array, "B T I"]) -> Float[Array, "B T I"]:
     """Return for each joint the vector to it from its parent; 0 for the hip, where the tree begins.
 
-    Shi et al., "Two-Stream Adaptive Graph Convolutional Networks", CVPR 2019, section 4.3.
+    Shi et al., "Two-Stream Adaptive Graph Convolutional Networks", CVPR 2019, section 4.3. It is one matrix
+    product, which needs no other shapes than those of x, on a device either.
 
     Raises:
       ValueError: if there is no layout of so many joints.
     """
-    joints = x.reshape(*x.shape[:2], -1, 3)
-    layout = next((name for name, names in LAYOUTS.items() if len(names) == joints.shape[2]), None)
-    if layout is None:
+    parents = next((PARENTS[name] for name, names in LAYOUTS.items() if 3 * len(names) == x.shape[2]), None)
+    if parents is None:
         raise ValueError(f"{x.shape[2]} features were given; 60 or 75, three a joint, are expected")
-    return (joints - joints[:, :, np.asarray(PARENTS[layout])]).reshape(x.shape)
+    joints = np.eye(len(parents), dtype=np.float32)
+    from_parents = np.kron(joints - joints[:, parents], np.eye(3, dtype=np.float32))
+    return jnp.matmul(x, from_parents, precision=jax.lax.Precision.HIGHEST)
 
 
 class SkeletonLSTM(SequenceLSTM):

@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
     config.clip.inertial_frames = 12
     config.model.video.depth, config.model.video.width = 10, 4
     config.model.skeleton.features = 16
+    config.model.skeleton.motion_scale = 1.0  # 8 frames are further apart than 48
     config.model.inertial.features = 8
     config.model.fusion.hidden = 16
     config.auxiliary_loss = 0.4

@@ -11,7 +11,17 @@ from configs import base
 from hartx import config as configs
 from hartx.errors import HartxError
 
-EXPERIMENTS = ("rgb", "depth", "skeleton", "inertial", "fusion:rgb", "fusion:depth", "fusion:demo")
+EXPERIMENTS = (
+    "rgb",
+    "depth",
+    "skeleton",
+    "inertial",
+    "fusion:rgb",
+    "fusion:skeleton_inertial",
+    "fusion:depth",
+    "fusion:all",
+    "fusion:demo",
+)
 
 
 def get(experiment):
