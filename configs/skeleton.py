@@ -1,9 +1,9 @@
-"""Skeletons alone: temporal convolution, two bidirectional LSTM layers, mean and max pooling.
+"""Skeletons alone: joints, bones and their motion, a temporal convolution of stride 2, two bidirectional LSTM layers.
 
 python main.py --config=configs/skeleton.py --config.dataset.raw_dir=UTD-MHAD
 
-Subjects 1, 3 and 5 train, 7 tests (`--config.protocol=loso:7`): top-1 97.2 %, one seed, 108 recordings; 6 minutes on
-2 CPU cores that also ran other work.
+Each of subjects 1, 3, 5 and 7 left out in turn: top-1 97.68 % of 431 recordings, one seed; 4 minutes on one CPU core
+(`python -m hartx.sweep --config=configs/skeleton.py --protocol=loso --seeds=1`).
 """
 
 from ml_collections import ConfigDict
