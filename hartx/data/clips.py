@@ -19,13 +19,14 @@ from edge.preprocess import (
     read_track,
 )
 from edge.sampling import Track, common_span, segment_times
+from hartx.data.depth_transforms import depth_clip
 from hartx.data.draws import draw_clip
 from hartx.data.inertial_transforms import augment_inertial
 from hartx.data.skeleton_transforms import skeleton_clip
 from hartx.data.source import Recording
 from hartx.data.time_mask import NO_MASK, TimeMask, draw_mask, masked_frames
 from hartx.data.time_warp import draw_speeds, warp_time
-from hartx.data.transforms import depth_clip, video_clip
+from hartx.data.video_transforms import video_clip
 
 Specs = dict[str, Any]
 

@@ -1,7 +1,7 @@
 """What is drawn for one clip in training: one draw a clip, the same for all of its frames.
 
-Only numbers are drawn here; what they do to the arrays is in `transforms` (video), `skeleton_transforms`
-and `inertial_transforms`. The one thing drawn there is noise, of which this holds the strength.
+Only numbers are drawn here; what they do to the arrays is in `video_transforms`, `depth_transforms`,
+`skeleton_transforms` and `inertial_transforms`. The one thing drawn there is noise, of which this holds the strength.
 """
 
 from __future__ import annotations
@@ -31,22 +31,18 @@ class DepthDraw:
 
     Attributes:
       shift: (row, column) by which the square moves, in shares of its side.
-      scale: factor on the side of the square.
-      stretch: factors on the (height, width) of the picture in it.
       erased: (top, left, height, width) of a box set to background, in shares of the side.
       noise: standard deviation of the noise on the body, in units of the depth range (`range_m`).
     """
 
     shift: tuple[float, float] = (0.0, 0.0)
-    scale: float = 1.0
-    stretch: tuple[float, float] = (1.0, 1.0)
     erased: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     noise: float = 0.0
 
 
 @dataclass(frozen=True)
-class SkeletonDraw:
-    """What was drawn for a clip of skeletons.
+class BodyDraw:
+    """How the whole body is moved in space, skeletons and depth alike.
 
     Attributes:
       turn: rotation about the vertical, degrees.
@@ -54,9 +50,6 @@ class SkeletonDraw:
       scale: factor on the size.
       stretch: factors along (x, y, z).
       shear: how much of (y in x, z in x, x in y, z in y, x in z, y in z) is added.
-      bones: factor on the length of each of `BONES`; empty for none.
-      missing: names of the joints that are not seen.
-      noise: standard deviation of the noise on each joint, in torso lengths.
     """
 
     turn: float = 0.0
@@ -64,6 +57,18 @@ class SkeletonDraw:
     scale: float = 1.0
     stretch: tuple[float, ...] = (1.0, 1.0, 1.0)
     shear: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class SkeletonDraw:
+    """What was drawn for a clip of skeletons alone.
+
+    Attributes:
+      bones: factor on the length of each of `BONES`; empty for none.
+      missing: names of the joints that are not seen.
+      noise: standard deviation of the noise on each joint, in torso lengths.
+    """
+
     bones: tuple[float, ...] = ()
     missing: tuple[str, ...] = ()
     noise: float = 0.0
@@ -101,6 +106,7 @@ class ClipDraw:
     place: tuple[float, float] = (0.5, 0.5)
     area: float = 1.0
     colour: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 0.0)
+    body: BodyDraw = field(default_factory=BodyDraw)
     depth: DepthDraw = field(default_factory=DepthDraw)
     skeleton: SkeletonDraw = field(default_factory=SkeletonDraw)
     inertial: InertialDraw = field(default_factory=InertialDraw)
@@ -116,6 +122,7 @@ def draw_clip(rng: np.random.Generator, augment: ConfigDict) -> ClipDraw:
         flip=bool(augment.flip) and bool(rng.integers(2)),
         angle=_around(rng, 0.0, augment.rotation_degrees),
         place=(float(rng.uniform()), float(rng.uniform())),
+        body=_draw_body(rng, augment),
         depth=_draw_depth(rng, augment),
         colour=(
             _around(rng, 1.0, brightness),
@@ -140,11 +147,19 @@ def _several(rng: np.random.Generator, centre: float, half_range: float, count: 
     return tuple((centre + half_range * rng.uniform(-1, 1, count)).tolist())
 
 
+def _draw_body(rng: np.random.Generator, augment: ConfigDict) -> BodyDraw:
+    return BodyDraw(
+        turn=_around(rng, 0.0, augment.turn_degrees),
+        tilt=_several(rng, 0.0, augment.tilt_degrees, 1)[0],
+        scale=_around(rng, 1.0, augment.body_scale),
+        stretch=_several(rng, 1.0, augment.body_stretch, 3),
+        shear=_several(rng, 0.0, augment.body_shear, 6),
+    )
+
+
 def _draw_depth(rng: np.random.Generator, augment: ConfigDict) -> DepthDraw:
     shift = (_around(rng, 0.0, augment.depth_shift), _around(rng, 0.0, augment.depth_shift))
-    scale = _around(rng, 1.0, augment.depth_scale)
-    height, width = _several(rng, 1.0, augment.depth_stretch, 2)
-    return DepthDraw(shift, scale, (height, width), _draw_box(rng, augment.depth_erase), augment.depth_noise)
+    return DepthDraw(shift, _draw_box(rng, augment.depth_erase), augment.depth_noise)
 
 
 def _draw_box(rng: np.random.Generator, largest: float) -> tuple[float, float, float, float]:
@@ -158,11 +173,6 @@ def _draw_box(rng: np.random.Generator, largest: float) -> tuple[float, float, f
 
 def _draw_skeleton(rng: np.random.Generator, augment: ConfigDict) -> SkeletonDraw:
     return SkeletonDraw(
-        turn=_around(rng, 0.0, augment.turn_degrees),
-        scale=_around(rng, 1.0, augment.skeleton_scale),
-        tilt=_several(rng, 0.0, augment.tilt_degrees, 1)[0],
-        stretch=_several(rng, 1.0, augment.skeleton_stretch, 3),
-        shear=_several(rng, 0.0, augment.skeleton_shear, 6),
         bones=_several(rng, 1.0, augment.limb_scale, len(BONES)) if augment.limb_scale else (),
         missing=_draw_missing(rng, augment.joint_dropout),
         noise=augment.skeleton_jitter,

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from edge import preprocess
 from edge.joints import LAYOUTS, PARENTS, ROOT
 from edge.preprocess import SkeletonSpec
-from hartx.data.draws import BONES, ClipDraw, SkeletonDraw, both_sides
+from hartx.data.draws import BONES, ClipDraw, both_sides
+from hartx.data.space import body_matrix
 
 _LAYOUT_OF = {len(names): layout for layout, names in LAYOUTS.items()}
 
@@ -27,22 +28,6 @@ def mirror_skeleton(joints: Float[np.ndarray, "T J 3"], layout: str) -> Float[np
         side, _, rest = name.partition("_")
         swapped.append(names.index(f"{other[side]}_{rest}") if side in other else names.index(name))
     return joints[:, swapped] * np.array([-1, 1, 1], joints.dtype)
-
-
-def rotation(turn: float, tilt: float, angle: float) -> Float[np.ndarray, "3 3"]:
-    """Return the rotation about the vertical (y), then the left-right axis (x), then the camera's (z); degrees."""
-    (cy, cx, cz), (sy, sx, sz) = (f(np.radians([turn, tilt, angle])) for f in (np.cos, np.sin))
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return about_z @ about_x @ about_y
-
-
-def deformation(stretch: tuple[float, ...], shear: tuple[float, ...]) -> Float[np.ndarray, "3 3"]:
-    """Return the stretch along (x, y, z) followed by the shear, whose matrix has the diagonal 1."""
-    matrix = np.eye(3)
-    matrix[~np.eye(3, dtype=bool)] = shear
-    return matrix * np.asarray(stretch)
 
 
 def map_joints(joints: Float[np.ndarray, "T J 3"], matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "T J 3"]:
@@ -85,11 +70,6 @@ def drop_joints(
     return joints
 
 
-def _move(joints: Float[np.ndarray, "T J 3"], draw: SkeletonDraw, angle: float) -> Float[np.ndarray, "T J 3"]:
-    matrix = rotation(draw.turn, draw.tilt, angle) @ deformation(draw.stretch, draw.shear)
-    return map_joints(joints, matrix) * joints.dtype.type(draw.scale)
-
-
 def skeleton_clip(
     joints: np.ndarray, spec: SkeletonSpec, draw: ClipDraw, rng: np.random.Generator
 ) -> Float[np.ndarray, "T F"]:
@@ -104,7 +84,7 @@ def skeleton_clip(
     clip = preprocess.normalise_skeleton(joints, spec.layout)
     if draw.flip:
         clip = mirror_skeleton(clip, spec.layout)
-    clip = _move(clip, drawn, draw.angle)
+    clip = map_joints(clip, body_matrix(draw.body, draw.angle))
     if drawn.noise:
         clip = clip + drawn.noise * rng.standard_normal(clip.shape, np.float32)
     if drawn.missing:

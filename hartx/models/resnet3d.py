@@ -3,6 +3,7 @@ and ImageNet?", CVPR 2018)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -48,20 +49,19 @@ class BasicBlock(nnx.Module):
         self,
         in_channels: int,
         channels: int,
-        stride: int,
+        strides: Triple,
         *,
         zero_init_last_bn: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ) -> None:
-        strides = (stride, stride, stride)
         self.conv1 = Conv3D(in_channels, channels, 3, strides, dtype=dtype, rngs=rngs)
         self.norm1 = batch_norm(channels, rngs=rngs)
         self.conv2 = Conv3D(channels, channels, 3, dtype=dtype, rngs=rngs)
         self.norm2 = batch_norm(channels, zero_init=zero_init_last_bn, rngs=rngs)
         self.shortcut = (
             Shortcut(in_channels, channels, strides, dtype=dtype, rngs=rngs)
-            if stride != 1 or in_channels != channels
+            if strides != (1, 1, 1) or in_channels != channels
             else None
         )
 
@@ -80,13 +80,12 @@ class BottleneckBlock(nnx.Module):
         self,
         in_channels: int,
         channels: int,
-        stride: int,
+        strides: Triple,
         *,
         zero_init_last_bn: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ) -> None:
-        strides = (stride, stride, stride)
         out_channels = self.expansion * channels
         self.conv1 = Conv3D(in_channels, channels, 1, dtype=dtype, rngs=rngs)
         self.norm1 = batch_norm(channels, rngs=rngs)
@@ -96,7 +95,7 @@ class BottleneckBlock(nnx.Module):
         self.norm3 = batch_norm(out_channels, zero_init=zero_init_last_bn, rngs=rngs)
         self.shortcut = (
             Shortcut(in_channels, out_channels, strides, dtype=dtype, rngs=rngs)
-            if stride != 1 or in_channels != out_channels
+            if strides != (1, 1, 1) or in_channels != out_channels
             else None
         )
 
@@ -128,6 +127,7 @@ class ResNet3D(Encoder):
 
     Stages have `width` times 1, 2, 4, 8 channels; the second to fourth halve time, height and width. An
     input of 16x224x224 therefore ends as 1x7x7; sizes that are smaller work too, down to one pixel.
+    `time_strides` keeps more of the time, at a price in proportion.
 
     Args:
       depth: 10, 18, 34 (basic blocks) or 50 (bottlenecks).
@@ -137,13 +137,14 @@ class ResNet3D(Encoder):
       dropout: rate before the classifier.
       motion_scale: factor on the differences between frames, which the stem reads beside the frames themselves
         (of a body on an empty background little else changes); 0: frames only.
+      time_strides: of the stem, the pool (2, or 1 for a pool over height and width alone) and the four stages.
       zero_init_last_bn: start each block as the identity (Goyal et al., "Accurate, Large Minibatch SGD",
         2017, section 5.1).
       dtype: of the convolutions; parameters, BatchNorm and the classifier are float32.
       rngs: stream `params`.
 
     Raises:
-      ValueError: for an unknown depth.
+      ValueError: for an unknown depth or other than six strides of 1 or 2.
     """
 
     def __init__(
@@ -154,6 +155,7 @@ class ResNet3D(Encoder):
         num_classes: int = 27,
         dropout: float = 0.5,
         motion_scale: float = 0.0,
+        time_strides: Sequence[int] = (2, 2, 1, 2, 2, 2),
         zero_init_last_bn: bool = False,
         dtype: DTypeLike = jnp.float32,
         *,
@@ -161,25 +163,29 @@ class ResNet3D(Encoder):
     ) -> None:
         if depth not in LAYOUTS:
             raise ValueError(f"depth {depth!r} was given; one of {sorted(LAYOUTS)} is expected")
+        if len(time_strides) != 6 or set(time_strides) - {1, 2}:
+            raise ValueError(f"time_strides {time_strides!r} was given; six of 1 and 2 are expected")
+        stem_stride, pool_stride, *stage_strides = time_strides
         layout = LAYOUTS[depth]
         super().__init__(8 * width * layout.block.expansion, num_classes, dropout, rngs=rngs)
         self.motion_scale = motion_scale
         self.stem = Conv3D(
-            2 * in_channels if motion_scale else in_channels, width, 7, (2, 2, 2), dtype=dtype, rngs=rngs
+            2 * in_channels if motion_scale else in_channels, width, 7, (stem_stride, 2, 2), dtype=dtype, rngs=rngs
         )
         self.stem_norm = batch_norm(width, rngs=rngs)
-        self.pool = MaxPool3D()
+        self.pool = MaxPool3D(over_time=pool_stride == 2)
         self.blocks: nnx.List = nnx.List()
         channels_in = width
         for stage, count in enumerate(layout.blocks):
             channels = width * 2**stage
             for index in range(count):
                 stride = 2 if stage > 0 and index == 0 else 1
+                in_time = stage_strides[stage] if index == 0 else 1
                 self.blocks.append(
                     layout.block(
                         channels_in,
                         channels,
-                        stride,
+                        (in_time, stride, stride),
                         zero_init_last_bn=zero_init_last_bn,
                         dtype=dtype,
                         rngs=rngs,

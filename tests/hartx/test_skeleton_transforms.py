@@ -13,15 +13,16 @@ from edge import preprocess
 from edge.joints import KINECT25, LAYOUTS, PARENTS, to_kinect25
 from edge.preprocess import SkeletonSpec
 from hartx.data import skeleton_transforms as transforms
-from hartx.data.draws import BONES, NO_DRAW, ClipDraw, SkeletonDraw, draw_clip
+from hartx.data.draws import BONES, NO_DRAW, BodyDraw, ClipDraw, SkeletonDraw, draw_clip
+from hartx.data.space import deformation, rotation
 
 RNG = np.random.default_rng(0)
 SPEC = SkeletonSpec(6)
 ALL_ON = {
     "flip": True,
     "tilt_degrees": 15.0,
-    "skeleton_stretch": 0.1,
-    "skeleton_shear": 0.1,
+    "body_stretch": 0.1,
+    "body_shear": 0.1,
     "limb_scale": 0.1,
     "joint_dropout": 0.1,
     "skeleton_jitter": 0.02,
@@ -36,8 +37,8 @@ shears = st.tuples(*[st.floats(-0.5, 0.5)] * 6)
 seeds = st.integers(0, 2**31 - 1)
 
 
-def clip_of(joints, spec=SPEC, seed=0, **drawn):
-    draw = ClipDraw(skeleton=SkeletonDraw(**drawn))
+def clip_of(joints, spec=SPEC, seed=0, body=NO_DRAW.body, **drawn):
+    draw = ClipDraw(body=body, skeleton=SkeletonDraw(**drawn))
     return transforms.skeleton_clip(joints, spec, draw, np.random.default_rng(seed)).reshape(len(joints), -1, 3)
 
 
@@ -61,41 +62,39 @@ def test_without_a_draw_skeletons_are_what_the_device_sees(joints):
 
 @given(skeletons, angles, angles, angles)
 def test_rotation_keeps_bone_lengths(joints, turn, tilt, angle):
-    turned = transforms.map_joints(joints, transforms.rotation(turn, tilt, angle))
+    turned = transforms.map_joints(joints, rotation(turn, tilt, angle))
     np.testing.assert_allclose(distances(turned), distances(joints), atol=1e-4)
 
 
 @pytest.mark.parametrize("axis, which", [(1, (1, 0, 0)), (0, (0, 1, 0)), (2, (0, 0, 1))])
 @given(skeletons, angles)
 def test_each_rotation_is_about_its_own_axis(axis, which, joints, degrees):
-    turned = transforms.map_joints(joints, transforms.rotation(*(degrees * on for on in which)))
+    turned = transforms.map_joints(joints, rotation(*(degrees * on for on in which)))
     np.testing.assert_allclose(turned[..., axis], joints[..., axis], atol=1e-5)
 
 
 def test_tilt_leans_the_head_towards_or_away_from_the_camera():
     head = np.array([[[0.0, 1.0, 0.0]]], np.float32)
-    np.testing.assert_allclose(
-        transforms.map_joints(head, transforms.rotation(0.0, 90.0, 0.0)), [[[0.0, 0.0, 1.0]]], atol=1e-6
-    )
+    np.testing.assert_allclose(transforms.map_joints(head, rotation(0.0, 90.0, 0.0)), [[[0.0, 0.0, 1.0]]], atol=1e-6)
 
 
 def test_rotation_in_the_image_plane_is_counter_clockwise():
     right = np.array([[[1.0, 0.0, 0.0]]], np.float32)
-    assert transforms.map_joints(right, transforms.rotation(0.0, 0.0, 45.0))[0, 0, 1] > 0.5
+    assert transforms.map_joints(right, rotation(0.0, 0.0, 45.0))[0, 0, 1] > 0.5
 
 
 @given(skeletons, skeletons, stretches, shears)
 def test_stretch_and_shear_are_linear(one, other, stretch, shear):
-    matrix = transforms.deformation(stretch, shear)
+    matrix = deformation(stretch, shear)
     apart = transforms.map_joints(one, matrix) + transforms.map_joints(other, matrix)
     np.testing.assert_allclose(transforms.map_joints(one + other, matrix), apart, atol=1e-5)
 
 
 def test_stretch_and_shear_do_what_they_say():
     x_axis = np.array([[[1.0, 0.0, 0.0]]], np.float32)
-    stretched = transforms.map_joints(x_axis, transforms.deformation((1.2, 1.0, 1.0), (0.0,) * 6))
+    stretched = transforms.map_joints(x_axis, deformation((1.2, 1.0, 1.0), (0.0,) * 6))
     np.testing.assert_allclose(stretched, x_axis * 1.2)
-    sheared = transforms.map_joints(x_axis, transforms.deformation((1.0, 1.0, 1.0), (0.0, 0.0, 0.3, 0.0, -0.2, 0.0)))
+    sheared = transforms.map_joints(x_axis, deformation((1.0, 1.0, 1.0), (0.0, 0.0, 0.3, 0.0, -0.2, 0.0)))
     np.testing.assert_allclose(sheared, [[[1.0, 0.3, -0.2]]], rtol=1e-6)
 
 
@@ -114,7 +113,7 @@ def test_the_mirror_of_the_mirror_is_the_skeleton(layout):
 def test_scale_scales_and_noise_is_as_large_as_stated():
     joints = RNG.standard_normal((400, 25, 3)).astype(np.float32)
     plain = clip_of(joints)
-    np.testing.assert_allclose(clip_of(joints, scale=1.3), plain * 1.3, rtol=1e-5)
+    np.testing.assert_allclose(clip_of(joints, body=BodyDraw(scale=1.3)), plain * 1.3, rtol=1e-5)
     assert 0.019 < (clip_of(joints, noise=0.02) - plain).std() < 0.021
 
 

@@ -91,32 +91,34 @@ def test_both_equal_the_definition(lowering, shape, kernel_size, stride, padding
     assert_equal_to_rounding(lowering(x, kernel, strides, paddings), loops(x, kernel, strides, paddings))
 
 
-@jax.jit
-def pools_and_gradients(x, weights):
+@partial(jax.jit, static_argnums=2)
+def pools_and_gradients(x, weights, over_time):
     def of(pool):
-        out, transpose = jax.vjp(pool, x)
+        out, transpose = jax.vjp(lambda x: pool(x, over_time), x)
         return out, transpose(weights)[0]
 
     return of(max_pool_by_axes), of(max_pool_native)
 
 
-@given(size=triples(1, 6), seed=st.integers(0, 9), levels=st.sampled_from([2, 1000]))
+@given(size=triples(1, 6), seed=st.integers(0, 9), levels=st.sampled_from([2, 1000]), over_time=st.booleans())
 @settings(max_examples=8, deadline=None)
-def test_pools_are_the_same(size, seed, levels):
+def test_pools_are_the_same(size, seed, levels, over_time):
     # Two levels: nearly every window has ties, and the gradient must go to the same one of them.
     rng = np.random.default_rng(seed)
     x = jnp.asarray(rng.integers(1, levels + 1, (2, *size, 3)) / levels, jnp.float32)
-    weights = jnp.asarray(rng.normal(size=(2, *((n + 1) // 2 for n in size), 3)), jnp.float32)
-    (by_axes, by_axes_gradient), (native, native_gradient) = pools_and_gradients(x, weights)
+    steps = (size[0] + 1) // 2 if over_time else size[0]
+    weights = jnp.asarray(rng.normal(size=(2, steps, *((n + 1) // 2 for n in size[1:]), 3)), jnp.float32)
+    (by_axes, by_axes_gradient), (native, native_gradient) = pools_and_gradients(x, weights, over_time)
     np.testing.assert_array_equal(by_axes, native)
     np.testing.assert_allclose(by_axes_gradient, native_gradient, atol=1e-5)
 
 
-def test_pool_equals_a_padded_pool():
+@pytest.mark.parametrize("over_time, window, strides", [(True, 3, 2), (False, 1, 1)])
+def test_pool_equals_a_padded_pool(over_time, window, strides):
     (x,) = random_arrays(2, (2, 5, 6, 7, 3))
     x = jax.nn.relu(x)
-    expected = nnx.max_pool(x, (3, 3, 3), (2, 2, 2), [(1, 1)] * 3)
-    np.testing.assert_array_equal(max_pool_native(x), expected)
+    expected = nnx.max_pool(x, (window, 3, 3), (strides, 2, 2), [(window // 2, window // 2), (1, 1), (1, 1)])
+    np.testing.assert_array_equal(max_pool_native(x, over_time), expected)
 
 
 def test_layer_picks_the_lowering(monkeypatch):

@@ -56,7 +56,9 @@ def test_whole_network_is_the_same_in_both_lowerings():
 @pytest.mark.parametrize("block", [BasicBlock, BottleneckBlock])
 def test_zero_init_makes_a_block_the_identity(block):
     channels = 8
-    layer = block(channels, channels // block.expansion, 1, zero_init_last_bn=True, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    layer = block(
+        channels, channels // block.expansion, (1, 1, 1), zero_init_last_bn=True, dtype=jnp.float32, rngs=nnx.Rngs(0)
+    )
     x = jax.nn.relu(jax.random.normal(jax.random.key(0), (2, 3, 4, 4, channels)))
     np.testing.assert_array_equal(layer(x), x)
 
@@ -101,6 +103,25 @@ def test_bfloat16_is_close_and_its_parameters_and_statistics_are_float32():
     assert features[1].dtype == jnp.float32
     np.testing.assert_allclose(features[1], features[0], atol=0.1)
     assert jnp.abs(features[1] - features[0]).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("time_strides", "steps"),
+    [((2, 2, 1, 2, 2, 2), 1), ((2, 1, 1, 2, 2, 2), 1), ((1, 1, 1, 2, 2, 2), 2), ((1,) * 6, 16)],
+)
+def test_time_strides_divide_the_steps_of_the_last_stage(time_strides, steps):
+    model = ResNet3D(10, width=4, in_channels=1, time_strides=time_strides, rngs=nnx.Rngs(0))
+    model.eval()
+    x = model.pool(model.stem(jnp.ones((1, 16, 32, 32, 1))))
+    for block in model.blocks:
+        x = block(x)
+    assert x.shape == (1, steps, 1, 1, 32)
+
+
+@pytest.mark.parametrize("time_strides", [(2, 2, 1, 2, 2), (2, 2, 1, 2, 2, 3), (2, 2, 1, 2, 2, 0)])
+def test_wrong_time_strides_are_refused(time_strides):
+    with pytest.raises(ValueError, match="six of 1 and 2"):
+        ResNet3D(10, time_strides=time_strides, rngs=nnx.Rngs(0))
 
 
 def test_unknown_depth_is_refused():

@@ -1,0 +1,100 @@
+"""What the draws of training do to depth, around `edge.preprocess`.
+
+With `NO_DRAW` a clip is exactly what the device sees.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt16
+
+from edge import preprocess
+from edge.preprocess import FOCAL_LENGTH_PER_WIDTH, Body, DepthSpec
+from hartx.data.draws import NO_DRAW, ClipDraw
+from hartx.data.space import body_matrix
+
+
+def move_body(
+    frames: UInt16[np.ndarray, "T H W"], body: Body, matrix: Float[np.ndarray, "3 3"]
+) -> UInt16[np.ndarray, "T H W"]:
+    """Return what the camera would see if every point of the body were multiplied by a matrix, about the middle.
+
+    Each pixel becomes a point (pinhole camera), is moved and drawn again; the nearest wins. What was hidden
+    stays unknown, and gaps of one pixel, which a surface gets where it is turned towards the camera, are closed.
+
+    Args:
+      frames: millimetres, 0 for background.
+      body: where the body's middle is.
+      matrix: (x to the right, y up, z away from the camera) to the same.
+    """
+    height, width = frames.shape[1:]
+    focal = FOCAL_LENGTH_PER_WIDTH * width
+    seen = np.flatnonzero(frames)
+    depth = frames.reshape(-1)[seen].astype(np.float32)
+    frame, pixel = np.divmod(seen, height * width)
+    row, column = np.divmod(pixel, width)
+    per_pixel = depth / np.float32(focal)  # millimetres
+    points = np.stack([(column - body.column) * per_pixel, (body.row - row) * per_pixel, depth - body.distance_mm])
+    x, y, z = matrix.astype(np.float32) @ points.astype(np.float32)
+    z = np.clip(z + np.float32(body.distance_mm), preprocess.NEAREST_MM, 2**16 - 2)
+    per_mm = np.float32(focal) / z
+    row = np.rint(body.row - y * per_mm).astype(np.int64)
+    column = np.rint(body.column + x * per_mm).astype(np.int64)
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    drawn = np.full(frames.size, 2**16 - 1, np.uint16)
+    np.minimum.at(drawn, ((frame * height + row) * width + column)[inside], np.rint(z).astype(np.uint16)[inside])
+    drawn[drawn == 2**16 - 1] = 0
+    return np.stack([_close_gaps(frame) for frame in drawn.reshape(frames.shape)])
+
+
+def _close_gaps(frame: UInt16[np.ndarray, "H W"]) -> UInt16[np.ndarray, "H W"]:
+    closed = np.asarray(cv2.morphologyEx(frame, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
+    return np.where(frame > 0, frame, closed)
+
+
+def add_depth_noise(
+    clip: Float[np.ndarray, "T H W"], noise: float, rng: np.random.Generator
+) -> Float[np.ndarray, "T H W"]:
+    """Return depth pictures with Gaussian noise on the body, of standard deviation `noise` in depth ranges.
+
+    The picture tells two ranges apart, before and behind the body, between 0 and 1. Background stays 0, and
+    the body within [0, 1].
+    """
+    changed = np.clip(clip + (0.5 * noise) * rng.standard_normal(clip.shape, np.float32), 0, 1)
+    return changed * (clip > 0)
+
+
+def erase_box(clip: Float[np.ndarray, "T H W"], box: tuple[float, ...]) -> Float[np.ndarray, "T H W"]:
+    """Return pictures with a box (top, left, height, width in shares of the sides) set to 0, in whole pixels."""
+    height, width = clip.shape[1:]
+    top, left, bottom, right = box[0], box[1], box[0] + box[2], box[1] + box[3]
+    rows, columns = (slice(round(a * n), round(b * n)) for a, b, n in ((top, bottom, height), (left, right, width)))
+    clip = clip.copy()
+    clip[:, rows, columns] = 0
+    return clip
+
+
+def depth_clip(
+    frames: Sequence[np.ndarray], spec: DepthSpec, draw: ClipDraw, rng: np.random.Generator
+) -> Float[np.ndarray, "T crop crop 1"]:
+    """Return T depth frames as the network reads them, with the draw applied.
+
+    `rng` gives the noise on the body, the one draw that is not the same for all frames.
+    """
+    drawn = draw.depth
+    stacked = np.stack(frames)
+    body = preprocess.find_body(stacked)
+    if draw.body != NO_DRAW.body or draw.angle:
+        stacked = move_body(stacked, body, body_matrix(draw.body, draw.angle))
+    side = preprocess.depth_side(body, stacked.shape[2], spec)
+    moved = dataclasses.replace(body, row=body.row + drawn.shift[0] * side, column=body.column + drawn.shift[1] * side)
+    clip = np.stack([preprocess.crop_depth(frame, moved, spec) for frame in stacked])
+    if drawn.noise:
+        clip = add_depth_noise(clip, drawn.noise, rng)
+    if any(drawn.erased):
+        clip = erase_box(clip, drawn.erased)
+    return (clip[:, :, ::-1] if draw.flip else clip)[..., None]
