@@ -9,6 +9,9 @@ A table stands between two lines, and is made of the sweeps that the first one n
 
 Tables: accuracy, missing, calibration, ablation. A picture that the text shows as `results/SWEEP-folds.png`
 (or confusion_matrix, per_class) is copied from that sweep.
+
+The numbers behind the tables are kept beside the document, in `results/sweeps/SWEEP/`, so that a sweep's rows stay
+where its runs are gone; a sweep under --root takes the place of the kept one of its name.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from hartx.config import write_json
 from hartx.errors import HartxError, suggestion
-from hartx.results_tables import KINDS, SweepResults, choose, how_to_run, read_sweeps
+from hartx.results_tables import KINDS, SweepResults, choose, how_to_run, public_command, read_sweeps
 
 PICTURES = ("confusion_matrix", "folds", "per_class")
 
@@ -54,18 +58,30 @@ def with_tables(text: str, sweeps: dict[str, SweepResults]) -> str:
     return _BLOCK.sub(written, text)
 
 
-def pictures_of(text: str, sweeps: dict[str, SweepResults]) -> dict[str, Path]:
-    """Return the pictures of sweeps that a document shows: its path there to the file to copy.
+def pictures_of(text: str, sweeps: dict[str, SweepResults], folder: Path) -> dict[str, Path]:
+    """Return the pictures of sweeps that a document in a folder shows: its path there to the file to copy.
 
     Raises:
-      HartxError: if such a sweep is absent.
+      HartxError: if such a sweep is absent and its picture is not there already.
     """
     found = {}
     for path, name, picture in _PICTURE.findall(text):
         if name not in sweeps:
+            if (folder / path).exists():
+                continue
             raise HartxError(f"the text shows {path}, but the sweep {name!r} is absent. Run it: {how_to_run(name)}")
         found[path] = sweeps[name].folder / f"{picture}.png"
     return found
+
+
+def _keep(sweep: SweepResults, folder: Path) -> None:
+    """Write what the tables read of a sweep, less what is of one machine alone."""
+    runs = [{key: value for key, value in run.items() if key != "workdir"} for run in sweep.sweep["runs"]]
+    public = {key: value for key, value in sweep.sweep.items() if key != "config"}
+    public |= {"command": public_command(public["command"]), "runs": runs}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "sweep.json", public)
+    write_json(folder / "summary.json", sweep.summary)
 
 
 def write_results(root: Path, output: Path) -> list[Path]:
@@ -79,9 +95,11 @@ def write_results(root: Path, output: Path) -> list[Path]:
     """
     if not output.exists():
         raise HartxError(f"{output} does not exist; write it with the text and the markers of the tables first")
-    sweeps = read_sweeps(root)
-    text = with_tables(output.read_text(), sweeps)
-    pictures = pictures_of(text, sweeps)
+    new = read_sweeps(root)
+    text = with_tables(output.read_text(), read_sweeps(output.parent / "results") | new)
+    pictures = pictures_of(text, new, output.parent)
+    for name, sweep in new.items():
+        _keep(sweep, output.parent / "results/sweeps" / name)
     for path, source in pictures.items():
         target = output.parent / path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """The tables of docs/results.md."""
 
 import json
+import shutil
 
 import pytest
 
@@ -42,11 +43,13 @@ def make_sweep(root, name, streams, seeds, missing=(), commit="0123456789abcdef"
         "training_min": 4.0,
         "peak_memory_bytes": 2**30,
         "commit": commit,
+        "workdir": "/secret",
     }
     sweep = {
         "protocol": "loso",
         "streams": streams,
         "seeds": len(seeds),
+        "config": {"dataset": {"raw_dir": "/secret"}},
         "command": f"python -m hartx.sweep --config=configs/{name}.py --root=/secret --config.dataset.raw_dir=/secret",
         "runs": [run, run | {"error": "killed", "training_min": None, "peak_memory_bytes": None}],
     }
@@ -97,6 +100,18 @@ def test_writing_twice_is_writing_once_and_the_text_stays(root, document):
     assert (root / "docs/results/skeleton-folds.png").read_bytes() == b"\x89PNG of skeleton"
 
 
+def test_rows_stay_where_the_runs_are_gone_and_a_new_sweep_takes_its_name(root, document):
+    write_results(root, document)
+    once = document.read_text()
+    shutil.rmtree(root / "sweeps")
+    write_results(root, document)
+    assert document.read_text() == once
+    make_sweep(root, "skeleton", ["skeleton"], [0.97, 0.99, 0.98])
+    write_results(root, document)
+    first, second = rows(document.read_text(), "accuracy")
+    assert first[5] == "98.00%" and second[0] == "`fused`"
+
+
 def rows(text, table):
     block = text.split(f"<!-- results:{table}")[1].split("<!-- /results")[0]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines() if line.startswith("|")][2:]
@@ -132,6 +147,8 @@ def test_only_seeds_of_both_are_compared():
 def test_no_path_of_a_machine_comes_into_the_document(root, document):
     write_results(root, document)
     assert "secret" not in document.read_text()
+    kept = list((document.parent / "results/sweeps").rglob("*.json"))
+    assert len(kept) == 10 and not any("secret" in path.read_text() for path in kept)
     assert public_command("python -m hartx.sweep --root /a --jobs=2 --seeds=5") == "python -m hartx.sweep --seeds=5"
 
 
