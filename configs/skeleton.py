@@ -1,23 +1,61 @@
 """Skeletons alone: joints, bones and their motion, a temporal convolution of stride 2, two bidirectional LSTM layers.
 
 python main.py --config=configs/skeleton.py --config.dataset.raw_dir=UTD-MHAD
+python main.py --config=configs/skeleton.py:plain      two LSTM layers on the joints' positions, and nothing else
 
 Each of subjects 1, 3, 5 and 7 left out in turn: top-1 97.68 % of 431 recordings, one seed; 4 minutes on one CPU core
 (`python -m hartx.sweep --config=configs/skeleton.py --protocol=loso --seeds=1`).
+
+The steps between the two are variants as well, each with all before it: plain, bidirectional, pooling, motion, bones,
+stem, geometry, noise, crop, smoothing, mixup, average. `average` is the one without a name.
 """
 
 from ml_collections import ConfigDict
 
 from configs import base
 
+# From the plain network to the best one, one change a step: the rows of the ablation in docs/results.md.
+STEPS = {
+    "plain": {
+        "model.skeleton.description": ("joints",),
+        "model.skeleton.bidirectional": False,
+        "model.skeleton.pooling": "last",
+        "model.skeleton.stem_strides": (),
+        "augment.rotation_degrees": 0.0,
+        "augment.turn_degrees": 0.0,
+        "augment.body_scale": 0.0,
+        "augment.skeleton_jitter": 0.0,
+        "augment.temporal_crop": 0.0,
+        "label_smoothing": 0.0,
+        "mixing.mixup": 0.0,
+    },
+    "bidirectional": {"model.skeleton.bidirectional": True},
+    "pooling": {"model.skeleton.pooling": "mean_max"},
+    "motion": {"model.skeleton.description": ("joints", "joint_motion")},
+    "bones": {"model.skeleton.description": ("joints", "bones", "joint_motion", "bone_motion")},
+    "stem": {"model.skeleton.stem_strides": (2,)},
+    "geometry": {"augment.rotation_degrees": 10.0, "augment.turn_degrees": 25.0, "augment.body_scale": 0.15},
+    "noise": {"augment.skeleton_jitter": 0.02},
+    "crop": {"augment.temporal_crop": 0.2},
+    "smoothing": {"label_smoothing": 0.1},
+    "mixup": {"mixing.mixup": 0.2},
+    "average": {"ema_decay": 0.995},
+}
 
-def get_config() -> ConfigDict:
+
+def get_config(variant: str = "average") -> ConfigDict:
+    if variant not in STEPS:
+        raise ValueError(f"configs/skeleton.py:{variant} was given; one of {', '.join(STEPS)} is expected")
     config = base.get_config()
     config.name = "skeleton"
     config.streams = ("skeleton",)
     config.num_epochs = 150
     config.optim.learning_rate = 2e-3
     config.mixing.cutmix = 0.0
-    config.augment.skeleton_jitter = 0.02
-    config.ema_decay = 0.995
+    for step, changes in STEPS.items():
+        config.update_from_flattened_dict(changes)
+        if step == variant:
+            break
+    if variant != "average":
+        config.name += f"_{variant}"
     return config

@@ -7,7 +7,7 @@ import os
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, skeleton
 from hartx import config as configs
 from hartx.errors import HartxError
 
@@ -15,6 +15,7 @@ EXPERIMENTS = (
     "rgb",
     "depth",
     "skeleton",
+    "skeleton:plain",
     "inertial",
     "fusion:rgb",
     "fusion:skeleton_inertial",
@@ -43,6 +44,13 @@ def test_golden(experiment, repository):
 def test_every_config_file_has_a_golden_file(repository):
     files = {path.stem for path in (repository / "configs").glob("*.py")} - {"__init__", "base"}
     assert files == {experiment.partition(":")[0] for experiment in EXPERIMENTS}
+
+
+def test_every_step_of_the_skeleton_ablation_changes_the_network_or_the_recipe():
+    flat = [configs.flatten(skeleton.get_config(step)) for step in skeleton.STEPS]
+    for before, after, changes in zip(flat[:-1], flat[1:], list(skeleton.STEPS.values())[1:], strict=True):
+        different = {field for field in after if after[field] != before[field]} - {"name"}
+        assert different == set(changes)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
