@@ -17,6 +17,8 @@ from edge.preprocess import FOCAL_LENGTH_PER_WIDTH, Body, DepthSpec
 from hartx.data.draws import NO_DRAW, ClipDraw
 from hartx.data.space import body_matrix
 
+_FARTHEST_MM = 2**16 - 1  # beyond what can be told from background
+
 
 def move_body(
     frames: UInt16[np.ndarray, "T H W"], body: Body, matrix: Float[np.ndarray, "3 3"]
@@ -32,22 +34,19 @@ def move_body(
       matrix: (x to the right, y up, z away from the camera) to the same.
     """
     height, width = frames.shape[1:]
-    focal = FOCAL_LENGTH_PER_WIDTH * width
-    seen = np.flatnonzero(frames)
-    depth = frames.reshape(-1)[seen].astype(np.float32)
-    frame, pixel = np.divmod(seen, height * width)
-    row, column = np.divmod(pixel, width)
-    per_pixel = depth / np.float32(focal)  # millimetres
-    points = np.stack([(column - body.column) * per_pixel, (body.row - row) * per_pixel, depth - body.distance_mm])
-    x, y, z = matrix.astype(np.float32) @ points.astype(np.float32)
-    z = np.clip(z + np.float32(body.distance_mm), preprocess.NEAREST_MM, 2**16 - 2)
-    per_mm = np.float32(focal) / z
-    row = np.rint(body.row - y * per_mm).astype(np.int64)
-    column = np.rint(body.column + x * per_mm).astype(np.int64)
+    focal = np.float32(FOCAL_LENGTH_PER_WIDTH * width)
+    frame, row, column = np.nonzero(frames)
+    depth = frames[frame, row, column].astype(np.float32)
+    x, y = (column - np.float32(body.column)) * depth / focal, (np.float32(body.row) - row) * depth / focal
+    x, y, z = matrix.astype(np.float32) @ np.stack([x, y, depth - np.float32(body.distance_mm)]).astype(np.float32)
+    z = np.clip(z + np.float32(body.distance_mm), preprocess.NEAREST_MM, _FARTHEST_MM)
+    row = np.rint(body.row - y * focal / z).astype(np.int64)
+    column = np.rint(body.column + x * focal / z).astype(np.int64)
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    drawn = np.full(frames.size, 2**16 - 1, np.uint16)
-    np.minimum.at(drawn, ((frame * height + row) * width + column)[inside], np.rint(z).astype(np.uint16)[inside])
-    drawn[drawn == 2**16 - 1] = 0
+    drawn = np.full(frames.size, _FARTHEST_MM, np.uint16)
+    pixel = (frame * height + row) * width + column
+    np.minimum.at(drawn, pixel[inside], np.rint(z[inside]).astype(np.uint16))
+    drawn[drawn == _FARTHEST_MM] = 0
     return np.stack([_close_gaps(frame) for frame in drawn.reshape(frames.shape)])
 
 
@@ -86,13 +85,13 @@ def depth_clip(
     `rng` gives the noise on the body, the one draw that is not the same for all frames.
     """
     drawn = draw.depth
-    stacked = np.stack(frames)
-    body = preprocess.find_body(stacked)
+    thinned = preprocess.thin_depth(frames, spec)
+    body = preprocess.find_body(thinned)
     if draw.body != NO_DRAW.body or draw.angle:
-        stacked = move_body(stacked, body, body_matrix(draw.body, draw.angle))
-    side = preprocess.depth_side(body, stacked.shape[2], spec)
+        thinned = move_body(thinned, body, body_matrix(draw.body, draw.angle))
+    side = preprocess.depth_side(body, thinned.shape[2], spec)
     moved = dataclasses.replace(body, row=body.row + drawn.shift[0] * side, column=body.column + drawn.shift[1] * side)
-    clip = np.stack([preprocess.crop_depth(frame, moved, spec) for frame in stacked])
+    clip = np.stack([preprocess.crop_depth(frame, moved, spec) for frame in thinned])
     if drawn.noise:
         clip = add_depth_noise(clip, drawn.noise, rng)
     if any(drawn.erased):
