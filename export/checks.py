@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 
 from edge.bundle import BUNDLE_FILE, Bundle, read_bundle, sha256_of
 from edge.errors import EdgeError
-from export import formats, onnx_graph, stablehlo, structure
+from export import formats, half, onnx_graph, stablehlo, structure
 from export.bundle import CALIBRATION_FILE, EXPORT_FILE
 from export.errors import ExportError
 from export.formats import Format
@@ -147,8 +147,9 @@ def compute(contents: Contents, row: Format) -> Compute:
     if row.precision is None:
         exported = stablehlo.read(contents.path(row.file).read_bytes())
         return stablehlo.as_function(exported, contents.inputs, contents.bundle.batch)
+    model = load(contents, row)
     try:
-        return Session(load(contents, row)).logits
+        return Session(half.rounded(model) if row.precision == "fp16" else model).logits
     except Exception as error:  # ONNX Runtime's exceptions have no common class below Exception
         raise ExportError(f"ONNX Runtime cannot load it: {error}") from error
 
