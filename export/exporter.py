@@ -88,23 +88,7 @@ def export(
         if product is not None:
             job.products[row.name] = product
             seconds[row.name] = time.perf_counter() - started
-    measured = _accuracy(job)
-    description = Description(
-        model=run.config.name,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        run=identify(run),
-        inputs=job.inputs,
-        labels=run.labels,
-        window_s=round(clips.window_s(), 3),
-        head=job.head,
-        options=options,
-        exports=tuple(
-            Export(BY_NAME[name], seconds[name], len(made.content), made.check, measured[name], made.details)
-            for name, made in job.products.items()
-        ),
-        versions=dict(job.versions),
-    )
-    _write(bundle, job, description)
+    _write(bundle, job, _describe(job, seconds))
 
 
 def versions(opset: int) -> dict[str, str]:
@@ -223,6 +207,25 @@ def _accuracy(job: Job) -> dict[str, accuracy.Accuracy]:
         results = ", ".join(f"{name} {model_card.percent(entry)}" for name, entry in found.items())
         note.text = f"{results} on {count} test recordings" if count else "no recordings on the test side"
     return found
+
+
+def _describe(job: Job, seconds: Mapping[str, float]) -> Description:
+    measured = _accuracy(job)
+    return Description(
+        model=job.run.config.name,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        run=identify(job.run),
+        inputs=job.inputs,
+        labels=job.run.labels,
+        window_s=round(job.clips.window_s(), 3),
+        head=job.head,
+        options=job.options,
+        exports=tuple(
+            Export(BY_NAME[name], seconds[name], len(made.content), made.check, measured[name], made.details)
+            for name, made in job.products.items()
+        ),
+        versions=dict(job.versions),
+    )
 
 
 def _write(bundle: Path, job: Job, description: Description) -> None:
