@@ -15,8 +15,10 @@ from typing import Any, Dict, Mapping, Optional, Tuple, Union
 from edge.errors import EdgeError
 from edge.preprocess import VIDEO_MODALITIES, spec_from_dict
 
-FORMAT_VERSION = 1
+# 2: the output may be probabilities (`output.is`), and the batch a fixed number.
+FORMAT_VERSION = 2
 BUNDLE_FILE = "bundle.json"
+OUTPUTS = ("logits", "probabilities")
 
 _NUMBER = (int, float)
 _OPTIONAL_NUMBER = (int, float, type(None))
@@ -82,12 +84,20 @@ class Window:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose files have been found to be what the exporter wrote."""
+    """A bundle whose files have been found to be what the exporter wrote.
+
+    Attributes:
+      batch: clips that the network takes at a time; None for any number.
+      output: "logits", or "probabilities" if temperature and softmax are in the network.
+      temperature: what logits are divided by before the softmax, in the network or behind it.
+    """
 
     path: Path
     model: str
     created: str
     inputs: Tuple[BundleInput, ...]
+    batch: Optional[int]
+    output: str
     window: Window
     temperature: float
     labels: Tuple[str, ...]
@@ -175,14 +185,19 @@ def _parse(values: Mapping[str, Any], folder: Path, where: Path) -> Bundle:
         return _field(values, name, kind, where)
 
     labels = tuple(take("labels", list))
-    shape = _field(take("output", dict), "shape", list, where, "output.")
+    output = take("output", dict)
+    shape = _field(output, "shape", list, where, "output.")
+    kind = _field(output, "is", str, where, "output.")
+    batch = shape[0] if shape else "batch"
     temperature = float(take("temperature", _NUMBER))
     files = take("files", dict)
     bundle = Bundle(
         path=folder,
         model=take("model", str),
         created=take("created", str),
-        inputs=tuple(_parse_input(entry, i, where) for i, entry in enumerate(take("inputs", list))),
+        inputs=tuple(_parse_input(entry, i, batch, where) for i, entry in enumerate(take("inputs", list))),
+        batch=None if batch == "batch" else batch,
+        output=kind,
         window=_parse_window(take("window", dict), where),
         temperature=temperature,
         labels=labels,
@@ -197,6 +212,10 @@ def _parse(values: Mapping[str, Any], folder: Path, where: Path) -> Bundle:
         wrong = "labels must be a list of names"
     elif not shape or shape[-1] != len(labels):
         wrong = f"there are {len(labels)} labels for an output of shape {shape}"
+    elif kind not in OUTPUTS:
+        wrong = f"output.is is {kind!r}; one of {', '.join(OUTPUTS)} is expected"
+    elif bundle.batch is not None and not (type(bundle.batch) is int and bundle.batch > 0):
+        wrong = f"the batch of the output is {batch!r}; 'batch' or a number from 1 is expected"
     elif not temperature > 0:
         wrong = f"temperature is {temperature}; more than 0 is expected"
     elif not bundle.inputs or not bundle.precisions:
@@ -208,7 +227,7 @@ def _parse(values: Mapping[str, Any], folder: Path, where: Path) -> Bundle:
     return bundle
 
 
-def _parse_input(entry: Any, index: int, where: Path) -> BundleInput:
+def _parse_input(entry: Any, index: int, batch: Any, where: Path) -> BundleInput:
     inside = f"inputs[{index}]."
     entry = _as_dict(entry, inside[:-1], where)
     modality = _field(entry, "modality", str, where, inside)
@@ -217,7 +236,7 @@ def _parse_input(entry: Any, index: int, where: Path) -> BundleInput:
     except ValueError as error:
         raise EdgeError(f"{where}: {inside}preprocess: {error}\n  {_export_again(where.parent)}") from None
     parsed = BundleInput(_field(entry, "name", str, where, inside), modality, spec)
-    expected = {"layout": parsed.layout, "dtype": "float32", "shape": ["batch", *parsed.shape]}
+    expected = {"layout": parsed.layout, "dtype": "float32", "shape": [batch, *parsed.shape]}
     for name, value in expected.items():
         given = _field(entry, name, type(value), where, inside)
         if given != value:

@@ -88,6 +88,11 @@ class ActionRecognizer:
         """
         entry = pick_engine(engine)
         bundle = read_bundle(path)
+        if bundle.batch not in (None, 1):
+            raise EdgeError(
+                f"{path} takes {bundle.batch} clips at a time; one clip at a time is what is recognised here\n"
+                f"  Export it for that: python -m export --workdir=RUN --bundle={path} --batch=1"
+            )
         picked = pick_precision(entry, bundle.precisions, precision)
         return cls(bundle, load_engine(entry, bundle.precisions[picked].path, threads), picked)
 
@@ -131,9 +136,9 @@ class ActionRecognizer:
             inertial_rate_hz=inertial_rate_hz,
         )
         prepared = time.perf_counter()
-        logits = self.engine.run(inputs)
+        output = self.engine.run(inputs)
         inferred = time.perf_counter()
-        top5 = self._top5(logits)
+        top5 = self._top5(output)
         return Prediction(
             action=top5[0].action,
             confidence=top5[0].confidence,
@@ -200,14 +205,15 @@ class ActionRecognizer:
             raise EdgeError(f"nothing was given; this bundle reads {reads}")
         return given
 
-    def _top5(self, logits: np.ndarray) -> Tuple[Score, ...]:
+    def _top5(self, output: np.ndarray) -> Tuple[Score, ...]:
         labels = self.bundle.labels
-        if logits.shape != (1, len(labels)) or not np.isfinite(logits).all():
+        if output.shape != (1, len(labels)) or not np.isfinite(output).all():
             raise EdgeError(
-                f"the model gave {logits!r}; {len(labels)} finite numbers are expected\n"
+                f"the model gave {output!r}; {len(labels)} finite numbers are expected\n"
                 f"  Try another precision, or export the bundle again"
             )
-        scores = softmax(logits[0] / self.bundle.temperature)
+        tempered = self.bundle.output == "probabilities"
+        scores = output[0] if tempered else softmax(output[0] / self.bundle.temperature)
         best = np.argsort(-scores, kind="stable")[:5]
         return tuple(Score(labels[i], float(scores[i])) for i in best)
 

@@ -8,35 +8,45 @@ import sys
 from pathlib import Path
 
 from datasets.errors import DatasetError
+from export import formats
 from export.errors import ExportError
 from hartx.errors import HartxError
 
-_EPILOG = """\
-A bundle is one folder and all the device needs: model.fp32.onnx, model.int8.onnx, calibration.json,
-bundle.json and model_card.md. The fp32 model is compared with the trained one on recordings before
-anything is written; the scales of the int8 model come from training recordings only.
+_EPILOG = f"""\
+A bundle is one folder and all the device needs: the models, calibration.json (where ranges of values were
+measured for int8), bundle.json, export.json (how the export went) and model_card.md. Each model is compared with
+the trained one on recordings before anything is written; ranges come from training recordings only.
 
-  python -m export --workdir=runs/a --bundle=bundles/a
+formats:
+{formats.as_text()}
+
+  python -m export --workdir=runs/a --bundle=bundles/a --formats=onnx-fp32,onnx-fp16,stablehlo --softmax
+  python -m export.verify --bundle=bundles/a --workdir=runs/a
   python -m edge.predict --bundle=bundles/a CLIP.avi
 """
 
-# Of `exporter.PRECISIONS`, which is not imported here so that --help answers at once.
-_PRECISIONS = ("fp32", "int8")
+
+def _formats(text: str) -> tuple[formats.Format, ...]:
+    try:
+        return formats.parse(text)
+    except ExportError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _precisions(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(text.split(",")))
-    for name in names:
-        if name not in _PRECISIONS:
-            raise argparse.ArgumentTypeError(f"{name!r} was given; any of {', '.join(_PRECISIONS)} is expected")
-    if "fp32" not in names:
-        raise argparse.ArgumentTypeError("fp32 must be among them: the others are made from it")
-    return names
+def _opset(text: str) -> int:
+    if not text.isdecimal() or int(text) not in formats.OPSETS:
+        first, last = formats.OPSETS[0], formats.OPSETS[-1]
+        raise argparse.ArgumentTypeError(f"{text!r} was given; a whole number from {first} to {last} is expected")
+    return int(text)
 
 
-def _count(text: str) -> int:
+def _batch(text: str) -> int | None:
+    return None if text == "dynamic" else _count(text, "dynamic or a whole number from 1")
+
+
+def _count(text: str, expected: str = "a whole number from 1") -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} was given; a whole number from 1 is expected")
+        raise argparse.ArgumentTypeError(f"{text!r} was given; {expected} is expected")
     return int(text)
 
 
@@ -50,17 +60,38 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workdir", type=Path, required=True, metavar="RUN", help="folder of the finished run")
     parser.add_argument("--bundle", type=Path, required=True, metavar="FOLDER", help="the bundle to write")
     parser.add_argument(
-        "--precisions",
-        type=_precisions,
+        "--formats",
+        type=_formats,
         metavar="LIST",
-        help="of fp32,int8; default: both, int8 only where the model has a use for it (3D convolutions)",
+        help=f"of {','.join(formats.BY_NAME)}, see below; default: {','.join(formats.DEFAULT)}, the latter only where "
+        "the model has a use for it (3D convolutions)",
+    )
+    defaults = formats.Options()
+    parser.add_argument(
+        "--opset",
+        type=_opset,
+        default=defaults.opset,
+        metavar="N",
+        help="version of ONNX's operators, 13 to 21: 13 for TensorRT 8.2 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=_batch,
+        default=defaults.batch,
+        metavar="N|dynamic",
+        help="clips that the model takes at a time; the device's recogniser gives one (default: dynamic)",
+    )
+    parser.add_argument(
+        "--softmax",
+        action="store_true",
+        help="put the fitted temperature and a softmax into the model, whose output is then probabilities",
     )
     parser.add_argument(
         "--calibration_clips",
         type=_count,
-        default=108,
+        default=defaults.calibration_clips,
         metavar="N",
-        help="training clips that the int8 scales come from, spread over the actions (default: %(default)s)",
+        help="training clips on which ranges of values are measured, spread over the actions (default: %(default)s)",
     )
     return parser
 
@@ -68,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = _parser().parse_args(argv)
+    options = formats.Options(args.opset, args.batch, args.softmax, args.calibration_clips)
     logging.getLogger("jax2onnx").setLevel(logging.ERROR)
     # Imported here, so that --help and a mistyped flag answer at once.
     from export.clips import RunClips
@@ -76,10 +108,11 @@ def main(argv: list[str] | None = None) -> int:
     from hartx.run import load_run
 
     try:
+        formats.check_options(args.formats or [formats.BY_NAME[name] for name in formats.DEFAULT], options)
         run = load_run(args.workdir)
         check_target(args.bundle, run)  # before recordings are opened, which may take a while
         clips = RunClips(run.config)
-        export(run, clips, args.bundle, args.precisions, args.calibration_clips, Steps())
+        export(run, clips, args.bundle, args.formats, options, Steps())
     except (ExportError, HartxError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,14 +1,12 @@
-"""How often each precision of a model is right, on the same clips."""
+"""How often each format of a model is right, on the same clips."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import onnx
-
 from export.inputs import ModelInput, to_feeds
-from export.session import Session
+from export.parity import Compute
 from hartx.data import Clip
 
 
@@ -28,15 +26,14 @@ class Accuracy:
 
 
 def measure(
-    models: Mapping[str, onnx.ModelProto], inputs: tuple[ModelInput, ...], clips: Iterable[Clip]
+    models: Mapping[str, Compute], inputs: tuple[ModelInput, ...], clips: Iterable[Clip]
 ) -> dict[str, Accuracy]:
-    """Return the accuracy of each precision, by name. Clips are read once, one at a time."""
-    sessions = {precision: Session(model) for precision, model in models.items()}
+    """Return the accuracy of each model, by name. Clips are read once, one at a time."""
     hits = dict.fromkeys(models, 0)
     count = 0
     for clip in clips:
         feeds = to_feeds(inputs, [clip.inputs])
         count += 1
-        for precision, session in sessions.items():
-            hits[precision] += int(session.logits(feeds)[0].argmax()) == clip.label
-    return {precision: Accuracy(hits[precision] / count if count else None, count) for precision in models}
+        for name, compute in models.items():
+            hits[name] += int(compute(feeds)[0].argmax()) == clip.label
+    return {name: Accuracy(hits[name] / count if count else None, count) for name in models}

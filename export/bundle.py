@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,12 +16,35 @@ from edge.errors import EdgeError
 from edge.preprocess import spec_to_dict
 from export.accuracy import Accuracy
 from export.errors import ExportError
+from export.formats import Format, Options
+from export.head import Head
 from export.inputs import ModelInput
-from export.trace import OUTPUT_NAME
 from hartx.run import Run, config_digest
 
 CALIBRATION_FILE = "calibration.json"
 MODEL_CARD_FILE = "model_card.md"
+EXPORT_FILE = "export.json"
+
+
+@dataclass(frozen=True)
+class Export:
+    """One format of a bundle, and how its making went.
+
+    Attributes:
+      format: its row of the table.
+      seconds: that it took to make and to check.
+      size_bytes: of its file.
+      check: what it was held against, and what came out.
+      accuracy: how often it is right.
+      details: what else its maker found, for `export.json`.
+    """
+
+    format: Format
+    seconds: float
+    size_bytes: int
+    check: str
+    accuracy: Accuracy
+    details: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,8 +58,9 @@ class Description:
       inputs: what the model reads.
       labels: names of the classes.
       window_s: seconds that one prediction sees.
-      temperature: what the device divides logits by before softmax.
-      accuracy: precision to what was measured.
+      head: what comes out.
+      options: what the user asked for.
+      exports: the formats.
       versions: package to version.
     """
 
@@ -46,14 +70,10 @@ class Description:
     inputs: tuple[ModelInput, ...]
     labels: tuple[str, ...]
     window_s: float
-    temperature: float
-    accuracy: dict[str, Accuracy]
+    head: Head
+    options: Options
+    exports: tuple[Export, ...]
     versions: dict[str, str]
-
-
-def model_file(precision: str) -> str:
-    """Return the file name of a precision's model."""
-    return f"model.{precision}.onnx"
 
 
 def identify(run: Run) -> dict[str, Any]:
@@ -134,9 +154,12 @@ def _sync(folder: Path) -> None:
 def write_description(folder: Path, description: Description) -> None:
     """Write `bundle.json` for the files that lie in a folder, and read all of it as the device will.
 
+    Format version 2 came with `output.is` and a fixed batch: a reader of version 1 would take a softmax twice.
+
     Raises:
       ExportError: if the device would refuse it.
     """
+    batch = description.options.batch or "batch"
     files = {
         path.name: {"sha256": sha256_of(path), "size_bytes": path.stat().st_size} for path in sorted(folder.iterdir())
     }
@@ -146,18 +169,24 @@ def write_description(folder: Path, description: Description) -> None:
         "model": description.model,
         "created": description.created,
         "run": description.run,
-        "inputs": [_describe_input(entry) for entry in description.inputs],
-        "output": {"name": OUTPUT_NAME, "shape": ["batch", len(description.labels)], "dtype": "float32"},
+        "inputs": [_describe_input(entry, batch) for entry in description.inputs],
+        "output": {
+            "name": description.head.output,
+            "is": description.head.output,
+            "shape": [batch, len(description.labels)],
+            "dtype": "float32",
+        },
         "window": {"frames": frames, "stride": max(1, frames // 2), "duration_s": description.window_s},
-        "temperature": description.temperature,
+        "temperature": description.head.temperature,
         "labels": list(description.labels),
         "precisions": {
-            precision: {
-                "file": model_file(precision),
-                "size_bytes": files[model_file(precision)]["size_bytes"],
-                **asdict(accuracy),
+            entry.format.precision: {
+                "file": entry.format.file,
+                "size_bytes": entry.size_bytes,
+                **asdict(entry.accuracy),
             }
-            for precision, accuracy in description.accuracy.items()
+            for entry in description.exports
+            if entry.format.precision is not None
         },
         "files": files,
         "versions": description.versions,
@@ -169,11 +198,29 @@ def write_description(folder: Path, description: Description) -> None:
         raise ExportError(f"the device would refuse this bundle: {error}") from error
 
 
-def _describe_input(entry: ModelInput) -> dict[str, Any]:
+def report(description: Description) -> dict[str, Any]:
+    """Return the contents of `export.json`: what was asked for, and how the making of each format went."""
+    return {
+        "options": asdict(description.options),
+        "exports": {
+            entry.format.name: {
+                "file": entry.format.file,
+                "size_bytes": entry.size_bytes,
+                "seconds": round(entry.seconds, 1),
+                "check": entry.check,
+                **asdict(entry.accuracy),
+                **entry.details,
+            }
+            for entry in description.exports
+        },
+    }
+
+
+def _describe_input(entry: ModelInput, batch: int | str) -> dict[str, Any]:
     return {
         "name": entry.name,
         "modality": entry.modality,
-        "shape": ["batch", *entry.shape],
+        "shape": [batch, *entry.shape],
         "layout": entry.layout,
         "dtype": "float32",
         "preprocess": spec_to_dict(entry.spec),

@@ -6,39 +6,48 @@ import datetime
 import importlib.metadata
 import json
 import platform
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
-from export import accuracy, model_card, onnx_graph, parity
+from export import accuracy, formats, model_card, onnx_graph, parity
 from export.bundle import (
     CALIBRATION_FILE,
+    EXPORT_FILE,
     MODEL_CARD_FILE,
     Description,
+    Export,
     check_target,
     identify,
-    model_file,
+    report,
     staged,
     write_description,
 )
 from export.calibration import Calibration, calibrate
 from export.clips import Clips, choose_stratified
 from export.errors import ExportError
+from export.formats import BY_NAME, Format, Options
+from export.head import Head
 from export.inputs import ModelInput, model_inputs
 from export.lint import lint
+from export.parity import Compute
+from export.product import Job, Product
 from export.quantize import NOTHING_TO_QUANTIZE, plan, quantize
+from export.session import Session
 from export.steps import Steps
-from export.trace import OPSET, reference
+from export.trace import reference
 from hartx.calibration import read_temperature
+from hartx.commit import git_commit
 from hartx.run import Run
 
-PRECISIONS = ("fp32", "int8")
-
-# Clips on which the graph is compared with the model: each alone, and all as one batch.
-_PARITY_CLIPS = 3
+# Clips on which a format is compared with the model: each alone, and all as one batch.
+PARITY_CLIPS = 3
 
 _PACKAGES = ("jax", "flax", "jax2onnx", "onnx", "onnxruntime", "numpy")
 
@@ -52,12 +61,7 @@ class Quantized:
 
 
 def export(
-    run: Run,
-    clips: Clips,
-    bundle: Path,
-    precisions: Sequence[str] | None,
-    calibration_clips: int,
-    steps: Steps,
+    run: Run, clips: Clips, bundle: Path, chosen: Sequence[Format] | None, options: Options, steps: Steps
 ) -> None:
     """Write the bundle of a finished run.
 
@@ -65,52 +69,99 @@ def export(
       run: the run.
       clips: its recordings.
       bundle: the folder to write; a bundle of the same run there is replaced.
-      precisions: of `PRECISIONS`, "fp32" among them; None for all that the model has a use for.
-      calibration_clips: number of training clips that the int8 scales come from.
+      chosen: rows of `formats.FORMATS` in their order; None for those of `formats.DEFAULT` that the model has a
+        use for.
+      options: what else the user asked for.
       steps: where to say what is being done.
 
     Raises:
       ExportError: if the run cannot be exported or a check fails; then nothing was written.
     """
     check_target(bundle, run)
-    inputs = model_inputs(run.specs)
-    models = {"fp32": _float_model(run, inputs, clips, steps)}
-    quantized = _int8_model(models["fp32"], run, inputs, clips, precisions, calibration_clips, steps)
-    if quantized is not None:
-        models["int8"] = quantized.model
-    description = Description(
-        model=run.config.name,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        run=identify(run),
-        inputs=inputs,
-        labels=run.labels,
-        window_s=round(clips.window_s(), 3),
-        temperature=read_temperature(run.workdir),
-        accuracy=_accuracy(models, inputs, clips, steps),
-        versions=versions(),
-    )
-    calibration = None if quantized is None else quantized.calibration
-    _write(bundle, run, models, calibration, description, steps)
+    rows = chosen or [BY_NAME[name] for name in formats.DEFAULT]
+    formats.check_options(rows, options)
+    job = _job(run, clips, options, steps, named=chosen is not None)
+    seconds = {}
+    for row in rows:
+        started = time.perf_counter()
+        product = row.load_maker()(job)
+        if product is not None:
+            job.products[row.name] = product
+            seconds[row.name] = time.perf_counter() - started
+    _write(bundle, job, _describe(job, seconds))
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of what makes a bundle."""
+def versions(opset: int) -> dict[str, str]:
+    """Return the versions of what makes a bundle; "hartx" is the commit, where there is one."""
     return {name: importlib.metadata.version(name) for name in _PACKAGES} | {
         "python": platform.python_version(),
-        "opset": str(OPSET),
+        "opset": str(opset),
+        "hartx": git_commit() or "unknown",
     }
 
 
-def _float_model(run: Run, inputs: tuple[ModelInput, ...], clips: Clips, steps: Steps) -> onnx.ModelProto:
+def _job(run: Run, clips: Clips, options: Options, steps: Steps, *, named: bool) -> Job:
+    inputs = model_inputs(run.specs)
+    head = Head(options.softmax, read_temperature(run.workdir))
+    return Job(
+        run=run,
+        inputs=inputs,
+        clips=clips,
+        options=options,
+        head=head,
+        reference=trained(run, inputs, head),
+        checked=parity_clips(clips),
+        versions=versions(options.opset),
+        steps=steps,
+        named=named,
+        products={},
+    )
+
+
+def trained(run: Run, inputs: tuple[ModelInput, ...], head: Head) -> Compute:
+    """Return the trained model, head and all, as a function of named inputs, run by JAX."""
+    logits = reference(run.model, inputs)
+    return lambda feeds: head.of_logits(logits(feeds))
+
+
+def parity_clips(clips: Clips) -> list[Mapping[str, np.ndarray]]:
+    """Return the training clips on which formats are held against the trained model."""
+    names = [entry.name for entry in choose_stratified(clips.entries("train"), PARITY_CLIPS)]
+    return [clip.inputs for clip in clips.load("train", names)]
+
+
+def make_fp32(job: Job) -> Product:
+    """Return the model as a float32 graph.
+
+    Raises:
+      ExportError: if the graph is not fit for a device, or does not agree with the trained model.
+    """
+    options, steps = job.options, job.steps
     with steps.step("fp32 graph") as note:
-        model = onnx_graph.build(run.model, inputs, run.labels, versions())
-        note.text = f"{len(model.graph.node)} nodes, opset {OPSET}; valid ONNX, channels first, no loops"
+        model = onnx_graph.build(job.run.model, job.inputs, job.run.labels, job.versions, options, job.head)
+        size = f"{options.batch} clips at a time, every shape fixed" if options.batch else "any number of clips"
+        note.text = f"{len(model.graph.node)} nodes, opset {options.opset}, {size}; channels first, no loops"
     with steps.step("parity with JAX") as note:
-        names = [entry.name for entry in choose_stratified(clips.entries("train"), _PARITY_CLIPS)]
-        chosen = [clip.inputs for clip in clips.load("train", names)]
-        found = parity.check(model, reference(run.model, inputs), inputs, chosen)
-        note.text = f"logits differ by at most {found.max_difference:.1g} on {found.clips} clips, alone and as a batch"
-    return model
+        compute = Session(model).logits
+        found = parity.check(compute, job.reference, job.inputs, job.checked, BY_NAME["onnx-fp32"].tolerance)
+        note.text = str(found)
+    return Product(model.SerializeToString(), compute, str(found), onnx=model)
+
+
+def make_int8(job: Job) -> Product | None:
+    """Return the int8 model; None if it was not asked for by name and is of no use.
+
+    Raises:
+      ExportError: if it was asked for and is of no use, or breaks a placement rule, or is too far from the
+        trained model.
+    """
+    made = _int8_model(job.base(), job.run, job.inputs, job.clips, job.named, job.options.calibration_clips, job.steps)
+    if made is None:
+        return None
+    compute = Session(made.model).logits
+    found = parity.check(compute, job.reference, job.inputs, job.checked, BY_NAME["onnx-int8"].tolerance)
+    check = f"placement rules hold; {found}"
+    return Product(made.model.SerializeToString(), compute, check, onnx=made.model, calibration=made.calibration)
 
 
 def _int8_model(
@@ -118,18 +169,16 @@ def _int8_model(
     run: Run,
     inputs: tuple[ModelInput, ...],
     clips: Clips,
-    precisions: Sequence[str] | None,
+    named: bool,
     count: int,
     steps: Steps,
 ) -> Quantized | None:
-    """Return the int8 model; None if it is not wanted, or not named and of no use."""
-    if precisions is not None and "int8" not in precisions:
-        return None
+    """Return the int8 model; None if it was not named and is of no use."""
     graph = ir.from_proto(model)
     placement = plan(graph)
     if not placement.convs:
-        if precisions is not None:
-            raise ExportError(f"--precisions names int8, but {NOTHING_TO_QUANTIZE}\n  Export with --precisions=fp32")
+        if named:
+            raise ExportError(f"--formats names onnx-int8, but {NOTHING_TO_QUANTIZE}\n  Export without it")
         steps.say(f"          int8: left out, {NOTHING_TO_QUANTIZE}")
         return None
     with steps.step("int8 calibration") as note:
@@ -150,38 +199,54 @@ def _int8_model(
     return Quantized(quantized, calibration)
 
 
-def _accuracy(
-    models: dict[str, onnx.ModelProto], inputs: tuple[ModelInput, ...], clips: Clips, steps: Steps
-) -> dict[str, accuracy.Accuracy]:
-    with steps.step("accuracy") as note:
-        count = len(clips.entries("test"))
-        loaded = steps.each(clips.load("test") if count else (), count)
-        found = accuracy.measure(models, inputs, loaded)
+def _accuracy(job: Job) -> dict[str, accuracy.Accuracy]:
+    with job.steps.step("accuracy") as note:
+        count = len(job.clips.entries("test"))
+        loaded = job.steps.each(job.clips.load("test") if count else (), count)
+        found = accuracy.measure({name: made.compute for name, made in job.products.items()}, job.inputs, loaded)
         results = ", ".join(f"{name} {model_card.percent(entry)}" for name, entry in found.items())
         note.text = f"{results} on {count} test recordings" if count else "no recordings on the test side"
     return found
 
 
-def _write(
-    bundle: Path,
-    run: Run,
-    models: dict[str, onnx.ModelProto],
-    calibration: Calibration | None,
-    description: Description,
-    steps: Steps,
-) -> None:
-    files = {model_file(name): model.SerializeToString() for name, model in models.items()}
-    sizes = {name: len(files[model_file(name)]) for name in models}
+def _describe(job: Job, seconds: Mapping[str, float]) -> Description:
+    measured = _accuracy(job)
+    return Description(
+        model=job.run.config.name,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        run=identify(job.run),
+        inputs=job.inputs,
+        labels=job.run.labels,
+        window_s=round(job.clips.window_s(), 3),
+        head=job.head,
+        options=job.options,
+        exports=tuple(
+            Export(BY_NAME[name], seconds[name], len(made.content), made.check, measured[name], made.details)
+            for name, made in job.products.items()
+        ),
+        versions=dict(job.versions),
+    )
+
+
+def _write(bundle: Path, job: Job, description: Description) -> None:
+    calibration = next((made.calibration for made in job.products.values() if made.calibration is not None), None)
+    files = {BY_NAME[name].file: made.content for name, made in job.products.items()}
     if calibration is not None:
-        files[CALIBRATION_FILE] = (json.dumps(calibration.to_json(), indent=1) + "\n").encode()
-    card = model_card.write(description, sizes, run.report, run.config.protocol, calibration)
+        files[CALIBRATION_FILE] = _as_json(calibration.to_json())
+    files[EXPORT_FILE] = _as_json(report(description))
+    card = model_card.write(description, job.run.report, job.run.config.protocol, calibration)
     files[MODEL_CARD_FILE] = card.encode()
-    with steps.step("bundle") as note:
+    with job.steps.step("bundle") as note:
         with staged(bundle) as folder:
             for name, content in files.items():
                 (folder / name).write_bytes(content)
             write_description(folder, description)
         note.text = f"{bundle}, read back by edge.bundle"
-    for path in sorted(bundle.iterdir()):
-        steps.say(f"          {path}  {path.stat().st_size:,} bytes")
-    steps.table(f"bundle {bundle}", description.accuracy, sizes)
+    for entry in description.exports:
+        path = bundle / entry.format.file
+        job.steps.say(f"{entry.seconds:6.1f} s  {entry.format.name}: {path}  {entry.size_bytes:,} bytes; {entry.check}")
+    job.steps.table(f"bundle {bundle}", description.exports)
+
+
+def _as_json(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=1) + "\n").encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from export.accuracy import Accuracy
-from export.bundle import Description, model_file
+from export.bundle import Description, Export
 from export.calibration import Calibration
 
 _READS = {
@@ -29,7 +29,6 @@ _LIMITS = """\
 
 def write(
     description: Description,
-    sizes: dict[str, int],
     report: dict[str, Any] | None,
     protocol: str,
     calibration: Calibration | None,
@@ -38,7 +37,6 @@ def write(
 
     Args:
       description: what the bundle says of itself.
-      sizes: precision to size of its file in bytes.
       report: the run's evaluation report, None if it was never evaluated.
       protocol: the run's protocol.
       calibration: of the int8 model, None if there is none.
@@ -50,7 +48,7 @@ def write(
         f"{description.window_s:.2f} s. Exported {description.created}.",
         _inputs(description),
         _data(report, protocol),
-        _accuracy(description.accuracy, sizes, calibration),
+        _accuracy(description.exports, calibration),
         _LIMITS.format(classes=len(description.labels)).rstrip(),
         "## Actions\n\n" + ", ".join(description.labels),
         "## Made with\n\n" + ", ".join(f"{name} {version}" for name, version in description.versions.items()),
@@ -64,9 +62,12 @@ def _inputs(description: Description) -> str:
         for entry in description.inputs
     ]
     head = "## Inputs\n\n| name | modality | shape (float32) | layout |\n|---|---|---|---|\n"
+    count = description.options.batch
+    tempered = f", with the temperature {description.head.temperature:g} in them" if description.head.softmax else ""
     return (
-        head + "\n".join(rows) + f"\n\nOutput: `logits`, N x {len(description.labels)}. Preprocessing is in "
-        "`bundle.json`; `edge.preprocess` does it."
+        head + "\n".join(rows) + f"\n\nOutput: `{description.head.output}`{tempered}, N x {len(description.labels)}. "
+        f"N is {f'{count}, always' if count else 'any number of clips'}. Preprocessing is in `bundle.json`; "
+        "`edge.preprocess` does it."
     )
 
 
@@ -85,13 +86,14 @@ def _data(report: dict[str, Any] | None, protocol: str) -> str:
     )
 
 
-def _accuracy(accuracy: dict[str, Accuracy], sizes: dict[str, int], calibration: Calibration | None) -> str:
+def _accuracy(exports: tuple[Export, ...], calibration: Calibration | None) -> str:
     rows = [
-        f"| {name} | `{model_file(name)}` | {sizes[name] / 1e6:.2f} MB | {percent(entry)} | {entry.clips} |"
-        for name, entry in accuracy.items()
+        f"| {entry.format.name} | `{entry.format.file}` | {entry.size_bytes / 1e6:.2f} MB | "
+        f"{percent(entry.accuracy)} | {entry.accuracy.clips} |"
+        for entry in exports
     ]
-    text = "## Precisions\n\nMeasured with these very files, one centre clip a recording of the test side.\n\n"
-    text += "| precision | file | size | top-1 | clips |\n|---|---|---|---|---|\n" + "\n".join(rows)
+    text = "## Formats\n\nMeasured with these very files, one centre clip a recording of the test side.\n\n"
+    text += "| format | file | size | top-1 | clips |\n|---|---|---|---|---|\n" + "\n".join(rows)
     if calibration is None:
         return text
     return text + (

@@ -9,10 +9,13 @@ import onnx
 import onnx_ir as ir
 from flax import nnx
 
+from edge.bundle import FORMAT_VERSION
 from edge.preprocess import spec_to_dict
 from export import structure
+from export.formats import Options
+from export.head import Head
 from export.inputs import ModelInput
-from export.passes import PASSES
+from export.passes import PASSES, fix_batch
 from export.trace import trace
 
 PRODUCER = "hartx"
@@ -23,6 +26,8 @@ def build(
     inputs: tuple[ModelInput, ...],
     labels: tuple[str, ...],
     versions: Mapping[str, str],
+    options: Options,
+    head: Head,
 ) -> onnx.ModelProto:
     """Return the float32 graph of a trained model.
 
@@ -31,16 +36,25 @@ def build(
       inputs: what it reads.
       labels: names of its classes, kept in the file.
       versions: of the packages that made it, kept in the file.
+      options: version of the operators, and clips at a time.
+      head: what comes out.
 
     Raises:
       ExportError: if what comes out is not fit for a device.
     """
-    graph = ir.from_proto(trace(model, inputs))
+    graph = ir.from_proto(trace(model, inputs, options.opset))
+    structure.check_opset(graph)  # now, as the passes run the graph and would fail in their own words
     for rewrite in PASSES:
         rewrite(graph)
+    head.append_to(graph)
+    if options.batch is not None:
+        fix_batch(graph, options.batch)
     structure.check(graph)
     proto = to_proto(graph)
-    _describe(proto, inputs, labels, versions)
+    proto.producer_name = PRODUCER
+    proto.producer_version = ""
+    proto.graph.name = PRODUCER
+    onnx.helper.set_model_props(proto, properties(inputs, labels, versions, head))
     return proto
 
 
@@ -51,24 +65,18 @@ def to_proto(graph: ir.Model) -> onnx.ModelProto:
     return proto
 
 
-def _describe(
-    proto: onnx.ModelProto,
-    inputs: tuple[ModelInput, ...],
-    labels: tuple[str, ...],
-    versions: Mapping[str, str],
-) -> None:
-    """Write into the file what is needed to use it without its bundle."""
-    proto.producer_name = PRODUCER
-    proto.producer_version = ""
-    proto.graph.name = PRODUCER
+def properties(
+    inputs: tuple[ModelInput, ...], labels: tuple[str, ...], versions: Mapping[str, str], head: Head
+) -> dict[str, str]:
+    """Return what a file says of itself, so that it can be used without its bundle; each value is JSON."""
     preprocessing = {
         entry.name: {"modality": entry.modality, "layout": entry.layout, **spec_to_dict(entry.spec)} for entry in inputs
     }
-    onnx.helper.set_model_props(
-        proto,
-        {
-            "labels": json.dumps(list(labels)),
-            "preprocessing": json.dumps(preprocessing, sort_keys=True),
-            "versions": json.dumps(dict(versions), sort_keys=True),
-        },
-    )
+    values = {
+        "labels": list(labels),
+        "preprocessing": preprocessing,
+        "versions": dict(versions),
+        "output": {"is": head.output, "temperature": head.temperature},
+        "format_version": FORMAT_VERSION,
+    }
+    return {name: json.dumps(value, sort_keys=True) for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""The exported graph against the trained model, on real clips."""
+"""An exported model against the trained one, on real clips."""
 
 from __future__ import annotations
 
@@ -6,55 +6,83 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 
 from export.errors import ExportError
+from export.formats import Tolerance
 from export.inputs import ModelInput, to_feeds
-from export.session import Session
 
-TOLERANCE = 1e-4
+# A model: named inputs to its output, (N, classes).
+Compute = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How close a graph is to the model it was made from.
+    """How close two models are.
 
     Attributes:
-      max_difference: largest difference of any two logits.
+      max_difference: largest difference of any two outputs; infinite if one is not finite.
+      allowed: what the tolerance allows for outputs of this size.
       clips: number of clips, each run alone and all of them run as one batch.
     """
 
     max_difference: float
+    allowed: float
     clips: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the difference is within what is allowed."""
+        return self.max_difference <= self.allowed
+
+    def __str__(self) -> str:
+        return (
+            f"outputs differ by at most {self.max_difference:.1g} ({self.allowed:.1g} is allowed) on "
+            f"{self.clips} clips, alone and as a batch"
+        )
+
+
+def compare(
+    compute: Compute,
+    reference: Compute,
+    inputs: tuple[ModelInput, ...],
+    clips: Sequence[Mapping[str, np.ndarray]],
+    tolerance: Tolerance,
+) -> Parity:
+    """Return how close a model is to another, each clip alone and all of them as a batch.
+
+    Args:
+      compute: the model that is judged.
+      reference: the model it should agree with.
+      inputs: what both read.
+      clips: modality to array, of real recordings.
+      tolerance: how close it should be.
+    """
+    difference, largest = 0.0, 0.0
+    for batch in [[clip] for clip in clips] + [list(clips)]:
+        feeds = to_feeds(inputs, batch)
+        expected = reference(feeds)
+        found = float(np.abs(compute(feeds) - expected).max())
+        difference = max(difference, found if np.isfinite(found) else np.inf)
+        largest = max(largest, float(np.abs(expected).max()))
+    return Parity(difference, tolerance.allowed(largest), len(clips))
 
 
 def check(
-    model: onnx.ModelProto,
-    reference: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+    compute: Compute,
+    reference: Compute,
     inputs: tuple[ModelInput, ...],
     clips: Sequence[Mapping[str, np.ndarray]],
+    tolerance: Tolerance,
 ) -> Parity:
-    """Compare a graph with the trained model, each clip alone and all of them as a batch.
-
-    Args:
-      model: the graph.
-      reference: the trained model as a function of the graph's inputs (`trace.reference`).
-      inputs: what both read.
-      clips: modality to array, of real recordings.
+    """Compare an exported model with the trained one, see `compare`.
 
     Raises:
-      ExportError: if any logit differs by more than 1e-4, or is not finite.
+      ExportError: if an output differs by more than the tolerance, or is not finite.
     """
-    session = Session(model)
-    largest = 0.0
-    for batch in [[clip] for clip in clips] + [list(clips)]:
-        feeds = to_feeds(inputs, batch)
-        difference = float(np.abs(session.logits(feeds) - reference(feeds)).max())
-        largest = max(largest, difference if np.isfinite(difference) else np.inf)
-    if not largest <= TOLERANCE:
+    found = compare(compute, reference, inputs, clips, tolerance)
+    if not found.holds:
         raise ExportError(
-            f"the exported model does not agree with the trained one: logits differ by {largest:.2g} on "
-            f"{len(clips)} clips, at most {TOLERANCE:g} is accepted\n"
+            f"the exported model does not agree with the trained one: {found}\n"
             "  No bundle was written. This is a fault of the export, not of the run: please report it"
         )
-    return Parity(largest, len(clips))
+    return found

@@ -231,12 +231,21 @@ def remove_unused(model: ir.Model) -> None:
 
 
 def pin_versions(model: ir.Model) -> None:
-    """Declare the operators' version alone, and the file version that ONNX Runtime 1.16 and TensorRT 8.5 read.
+    """Declare the operators' version alone, and the oldest file version that goes with it.
 
-    ONNX Runtime writes every domain it knows, and the newest file version it knows.
+    ONNX Runtime writes every domain it knows, and the newest file version it knows; for operators of version
+    17 it is 8, which ONNX Runtime 1.16 and TensorRT 8.5 read.
     """
     common.RemoveUnusedOpsetsPass()(model)
-    model.ir_version = 8
+    opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
+    model.ir_version = onnx.helper.find_min_ir_version_for(opsets)
+
+
+def fix_batch(model: ir.Model, batch: int) -> None:
+    """Give the batch axis of inputs and outputs one size; inner values follow from these."""
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        assert value.shape is not None
+        value.shape = ir.Shape([batch, *value.shape.dims[1:]])
 
 
 Pass = Callable[[ir.Model], None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from export.accuracy import Accuracy
-from export.bundle import model_file
+from export.bundle import Export
 from export.model_card import percent
 
 T = TypeVar("T")
@@ -53,13 +52,14 @@ class Steps:
                 self._status.update(f"{self._name}: clip {number} of {count}")
             yield item
 
-    def table(self, title: str, accuracy: dict[str, Accuracy], sizes: dict[str, int]) -> None:
-        """Print the precisions of a bundle."""
+    def table(self, title: str, exports: Sequence[Export]) -> None:
+        """Print the formats of a bundle."""
         table = Table(title=title)
-        for column in ("precision", "file", "size", "top-1", "measured on"):
-            table.add_column(column, justify="right" if column in ("size", "top-1") else "left")
-        for precision, entry in accuracy.items():
-            tested = f"{entry.clips} clips of the {entry.split} side" if entry.clips else "nothing: no test side"
-            size = f"{sizes[precision] / 1e6:.2f} MB"
-            table.add_row(precision, model_file(precision), size, percent(entry), tested)
+        for column in ("format", "file", "size", "made in", "top-1", "measured on"):
+            table.add_column(column, justify="right" if column in ("size", "made in", "top-1") else "left")
+        for entry in exports:
+            found = entry.accuracy
+            tested = f"{found.clips} clips of the {found.split} side" if found.clips else "nothing: no test side"
+            size, seconds = f"{entry.size_bytes / 1e6:.2f} MB", f"{entry.seconds:.1f} s"
+            table.add_row(entry.format.name, entry.format.file, size, seconds, percent(found), tested)
         self.console.print(table)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import onnx
 import onnx_ir as ir
 
@@ -21,9 +23,12 @@ _FORBIDDEN = {
 def check(model: ir.Model) -> None:
     """Check a finished graph: ONNX's own rules, no forbidden operator, no transpose on the video path.
 
+    A graph whose inputs are all of one size must have no value of unknown size either.
+
     Raises:
       ExportError: with the names of the nodes and the reason.
     """
+    check_opset(model)
     try:
         onnx.checker.check_model(ir.to_proto(model), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -40,6 +45,42 @@ def check(model: ir.Model) -> None:
     ]
     if problems:
         raise ExportError("the exported graph has operators that do not belong there\n" + "\n".join(problems))
+    if dynamic := values_of_unknown_size(model):
+        raise ExportError(f"inputs are of one size, but these values are not: {', '.join(dynamic)}")
+
+
+def check_opset(model: ir.Model) -> None:
+    """Check that the declared version of ONNX's operators has every operator of a graph.
+
+    Raises:
+      ExportError: with the node and the version that brought its operator.
+    """
+    opset = model.opset_imports.get("", 0)
+    for node in model.graph:
+        came_with = _first_opset(node.op_type) if node.domain == "" else 0
+        if came_with > opset:
+            raise ExportError(
+                f"opset {opset} has no {node.op_type}, which {node.name or 'a node'} of this model needs: it came with "
+                f"opset {came_with}\n  Export with --opset={came_with} or higher"
+            )
+
+
+@functools.cache
+def _first_opset(op_type: str) -> int:
+    """Return the version of ONNX's operators that brought an operator; 0 if there is no such operator."""
+    every = onnx.defs.get_all_schemas_with_history()
+    return min((s.since_version for s in every if s.domain == "" and s.name == op_type), default=0)
+
+
+def values_of_unknown_size(model: ir.Model) -> list[str]:
+    """Return the values whose shape does not follow from the inputs' shapes; none if the inputs' are not fixed."""
+    if not all(value.shape is not None and value.shape.is_static() for value in model.graph.inputs):
+        return []
+    bare = ir.to_proto(model)
+    del bare.graph.value_info[:]
+    inferred = ir.from_proto(onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=True))
+    values = [value for node in inferred.graph for value in node.outputs if value.name]
+    return [str(value.name) for value in values if value.shape is None or not value.shape.is_static()]
 
 
 def _video_path(model: ir.Model) -> list[ir.Node]:

@@ -16,7 +16,6 @@ from jax2onnx import to_onnx
 from export.inputs import ModelInput
 from hartx.models.conv3d import Conv3D
 
-OPSET = 17
 OUTPUT_NAME = "logits"
 
 
@@ -74,7 +73,7 @@ def exportable_model(model: nnx.Module) -> nnx.Module:
     return copy
 
 
-def _reading(model: nnx.Module, inputs: tuple[ModelInput, ...]) -> Callable[..., jax.Array]:
+def reading(model: nnx.Module, inputs: tuple[ModelInput, ...]) -> Callable[..., jax.Array]:
     """Return the model as a function of its ONNX inputs, in order."""
 
     def apply(*arrays: jax.Array) -> jax.Array:
@@ -90,21 +89,21 @@ def _reading(model: nnx.Module, inputs: tuple[ModelInput, ...]) -> Callable[...,
 def reference(model: nnx.Module, inputs: tuple[ModelInput, ...]) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
     """Return the trained model as a function from named ONNX inputs to logits (N, classes), run by JAX."""
     graphdef, state = nnx.split(evaluation_model(model))
-    compute = jax.jit(lambda state, *arrays: _reading(nnx.merge(graphdef, state), inputs)(*arrays))
+    compute = jax.jit(lambda state, *arrays: reading(nnx.merge(graphdef, state), inputs)(*arrays))
     return lambda feeds: np.asarray(compute(state, *(feeds[entry.name] for entry in inputs)))
 
 
-def trace(model: nnx.Module, inputs: tuple[ModelInput, ...]) -> onnx.ModelProto:
-    """Return the graph of a model with named inputs whose batch axis is dynamic."""
+def trace(model: nnx.Module, inputs: tuple[ModelInput, ...], opset: int) -> onnx.ModelProto:
+    """Return the graph of a model in operators of one version, with named inputs whose batch axis is dynamic."""
     # Nested jits are inlined: jax2onnx 0.17 cannot read those of JAX 0.12.
     with warnings.catch_warnings(), jax.disable_jit():
         # jax2onnx 0.17 still reads Flax variables by `.value`.
         warnings.filterwarnings("ignore", "'.value' access is now deprecated", DeprecationWarning)
         return to_onnx(
-            _reading(exportable_model(model), inputs),
+            reading(exportable_model(model), inputs),
             [("batch", *entry.shape) for entry in inputs],
             model_name="hartx",
-            opset=OPSET,
+            opset=opset,
             input_names=[entry.name for entry in inputs],
             output_names=[OUTPUT_NAME],
         )

@@ -70,8 +70,9 @@ ENGINES = (
         install="onnxruntime",
         module="edge.engines.onnxruntime",
         attribute="OnnxRuntimeEngine",
-        # fp32 first: it has no fast int8 kernels for 3D convolutions, so int8 is smaller but not faster.
-        precisions=("fp32", "int8"),
+        # fp32 first: it has no fast int8 kernels for 3D convolutions, so int8 is smaller but not faster; nor has it
+        # kernels for float16, which it computes in float32 and rounds.
+        precisions=("fp32", "int8", "fp16"),
     ),
 )
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import edge
+from edge.bundle import FORMAT_VERSION
 from edge.preprocess import VIDEO_MODALITIES, DepthSpec, InertialSpec, SkeletonSpec, VideoSpec, spec_to_dict
 
 REPOSITORY = Path(edge.__file__).resolve().parents[1]
@@ -92,11 +93,11 @@ def make_bundle(tmp_path):
         (folder / "calibration.json").write_text("{}")
         (folder / "model_card.md").write_text("A tiny network.")
         values = {
-            "format_version": 1,
+            "format_version": FORMAT_VERSION,
             "model": "tiny",
             "created": "2025-01-01T00:00:00+00:00",
             "inputs": [_describe_input(modality) for modality in modalities],
-            "output": {"name": "logits", "shape": ["batch", len(LABELS)], "dtype": "float32"},
+            "output": {"name": "logits", "is": "logits", "shape": ["batch", len(LABELS)], "dtype": "float32"},
             "window": {"frames": 4, "stride": 2, "duration_s": 2.2},
             "temperature": temperature,
             "labels": LABELS,

@@ -74,7 +74,7 @@ def test_a_truncated_file_names_both_sizes(make_bundle):
 REQUIRED = [
     "format_version model created inputs output window temperature labels precisions files versions",
     "inputs.0: name modality shape layout dtype preprocess",
-    "output: shape",
+    "output: is shape",
     "window: frames stride duration_s",
     "precisions.int8: file size_bytes top1 clips split",
     "files.model_card.md: sha256 size_bytes",
@@ -103,12 +103,15 @@ def test_a_missing_field_is_named(make_bundle, edit_bundle, path, name):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda v: v.update(format_version=2), "format version 2; this program reads version 1"),
+        (lambda v: v.update(format_version=1), "format version 1; this program reads version 2"),
         (lambda v: v.update(format_version="1"), "'format_version' is '1'; int is expected"),
         (lambda v: v.update(format_version=True), "int is expected"),
         (lambda v: v["labels"].pop(), "5 labels for an output of shape"),
         (lambda v: v.update(labels=[1] * 6), "labels must be a list of names"),
         (lambda v: v.update(temperature=0), "temperature is 0"),
+        (lambda v: v["output"].update({"is": "odds"}), "output.is is 'odds'; one of logits, probabilities"),
+        (lambda v: v["output"].update(shape=[3, 6]), "its preprocessing makes"),
+        (lambda v: (v["output"].update(shape=[0, 6]), v["inputs"][0].update(shape=[0, 6, 75])), "the batch of the"),
         (lambda v: v.update(inputs=[]), "no inputs"),
         (lambda v: v.update(precisions={}), "no precisions"),
         (lambda v: v["inputs"].append(v["inputs"][0]), "at most one"),
@@ -150,10 +153,10 @@ DAMAGE = {
     "invalid JSON": (lambda folder: (folder / "bundle.json").write_text("{'"), "cannot be read as JSON"),
     "no bundle.json": (lambda folder: (folder / "bundle.json").unlink(), "is not a bundle"),
     "another version": (
-        lambda folder: (folder / "bundle.json").write_text('{"format_version": 2}'),
-        "format version 2",
+        lambda folder: (folder / "bundle.json").write_text('{"format_version": 1}'),
+        "format version 1",
     ),
-    "missing field": (lambda folder: (folder / "bundle.json").write_text('{"format_version": 1}'), "no field"),
+    "missing field": (lambda folder: (folder / "bundle.json").write_text('{"format_version": 2}'), "no field"),
 }
 
 

@@ -32,6 +32,27 @@ def logits_by_hand(folder, precision, tracks):
     return session.run(None, inputs)[0][0]
 
 
+def test_probabilities_of_the_network_are_taken_as_they_are(make_bundle, edit_bundle, depth_frames, skeletons):
+    folder = make_bundle("depth", "skeleton", temperature=1.7)
+    edit_bundle(folder, lambda values: values["output"].update({"is": "probabilities"}))
+    recognizer = ActionRecognizer.from_bundle(folder)
+    inputs, _ = recognizer.prepare(depth_frames, skeletons)
+    expected = np.sort(recognizer.engine.run(inputs)[0])[::-1][:5]
+    found = [score.confidence for score in recognizer.predict(depth_frames, skeletons).top5]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_network_of_another_batch_is_refused(make_bundle, edit_bundle):
+    folder = make_bundle("skeleton")
+
+    def fix(values):
+        values["output"]["shape"][0] = values["inputs"][0]["shape"][0] = 4
+
+    edit_bundle(folder, fix)
+    with pytest.raises(EdgeError, match="takes 4 clips at a time"):
+        ActionRecognizer.from_bundle(folder)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_prediction_is_the_softmax_of_the_model(make_bundle, depth_frames, skeletons, precision):
     folder = make_bundle("depth", "skeleton", temperature=1.7)

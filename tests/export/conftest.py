@@ -17,6 +17,8 @@ from flax import nnx
 from configs.base import get_config
 from export import onnx_graph
 from export.clips import Entry
+from export.formats import Options
+from export.head import Head
 from export.inputs import ModelInput, model_inputs
 from export.trace import reference, trace
 from hartx.data import Clip, input_specs
@@ -97,10 +99,10 @@ class Exported:
 def _export(streams: tuple[str, ...], workdir: Path) -> Exported:
     run = make_run(streams, workdir)
     inputs = model_inputs(run.specs)
-    traced = trace(run.model, inputs)
+    traced = trace(run.model, inputs, Options().opset)
     with pytest.MonkeyPatch.context() as patch:  # tracing is slow; the passes get what was just traced
         patch.setattr(onnx_graph, "trace", lambda *_: traced)
-        graph = onnx_graph.build(run.model, inputs, run.labels, {"made": "up"})
+        graph = onnx_graph.build(run.model, inputs, run.labels, {"made": "up"}, Options(), Head(False, 1.0))
     return Exported(run, MadeUpClips(run.specs), inputs, reference(run.model, inputs), traced, graph)
 
 

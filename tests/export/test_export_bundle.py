@@ -27,7 +27,9 @@ from export import onnx_graph, parity
 from export.bundle import staged
 from export.clips import RunClips
 from export.errors import ExportError
+from export.formats import Options, Tolerance, parse
 from export.inputs import model_inputs, to_feeds
+from export.session import Session
 from export.steps import Steps
 from hartx.data import Recordings
 from hartx.data.source import RecordingSource
@@ -39,15 +41,17 @@ from hartx.protocol import RecordingId, sides
 def traced_once(fusion, skeleton_only, monkeypatch):
     """Let exports use what was traced and compiled already: it takes seconds."""
     by_inputs = {len(e.inputs): e for e in (fusion, skeleton_only)}
-    monkeypatch.setattr(onnx_graph, "trace", lambda _, inputs: by_inputs[len(inputs)].traced)
+    monkeypatch.setattr(onnx_graph, "trace", lambda _, inputs, opset: by_inputs[len(inputs)].traced)
     monkeypatch.setattr(export.exporter, "reference", lambda _, inputs: by_inputs[len(inputs)].reference)
 
 
-def run_export(exported, bundle: Path, *, run=None, clips=None, precisions=None, calibration_clips=10) -> str:
+def run_export(exported, bundle: Path, *, run=None, clips=None, formats=None, calibration_clips=10, **options) -> str:
     """Export and return what was printed."""
     console = Console(file=io.StringIO(), width=120)
     run, clips = run or exported.run, clips or exported.clips
-    export.exporter.export(run, clips, bundle, precisions, calibration_clips, Steps(console))
+    chosen = None if formats is None else parse(formats)
+    options = Options(calibration_clips=calibration_clips, **options)
+    export.exporter.export(run, clips, bundle, chosen, options, Steps(console))
     return console.file.getvalue()
 
 
@@ -63,6 +67,7 @@ def test_bundle_is_complete_and_the_device_accepts_it(fusion, tmp_path, traced_o
     assert set(contents(tmp_path / "a")) == {
         "bundle.json",
         "calibration.json",
+        "export.json",
         "model.fp32.onnx",
         "model.int8.onnx",
         "model_card.md",
@@ -75,7 +80,7 @@ def test_bundle_is_complete_and_the_device_accepts_it(fusion, tmp_path, traced_o
         "int8": (10, "test"),
     }
     assert bundle.precisions["int8"].size_bytes < 0.6 * bundle.precisions["fp32"].size_bytes
-    for shown in ("logits differ by at most", "placement rules hold", "model.int8.onnx", "10 clips of the test side"):
+    for shown in ("outputs differ by at most", "placement rules hold", "model.int8.onnx", "10 clips of the test side"):
         assert shown in printed
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert bundle.temperature == 1
@@ -158,10 +163,11 @@ def test_graph_that_disagrees_with_the_model_is_refused(fusion):
     array.flat[0] += 0.05
     kernel.CopyFrom(onnx.numpy_helper.from_array(array, kernel.name))
     clips = [clip.inputs for clip in fusion.clips.load("train", ["a1_s1_t1", "a2_s1_t1"])]
-    compute = fusion.reference
-    assert parity.check(fusion.graph, compute, fusion.inputs, clips).max_difference <= 1e-4
+    sound, broken = Session(fusion.graph).logits, Session(damaged).logits
+    tolerance = Tolerance(absolute=1e-4, relative=0)
+    assert parity.check(sound, fusion.reference, fusion.inputs, clips, tolerance).max_difference <= 1e-4
     with pytest.raises(ExportError, match="does not agree"):
-        parity.check(damaged, compute, fusion.inputs, clips)
+        parity.check(broken, fusion.reference, fusion.inputs, clips, tolerance)
 
 
 def test_no_bundle_without_parity(fusion, tmp_path, traced_once, monkeypatch):
@@ -175,13 +181,13 @@ def test_skeleton_network_gets_fp32_only_and_says_so(skeleton_only, tmp_path, tr
     printed = run_export(skeleton_only, tmp_path / "a")
     assert "int8: left out" in printed
     assert list(read_bundle(tmp_path / "a").precisions) == ["fp32"]
-    with pytest.raises(ExportError, match=r"nothing that int8 makes smaller(.|\n)*--precisions=fp32"):
-        run_export(skeleton_only, tmp_path / "b", precisions=("fp32", "int8"))
+    with pytest.raises(ExportError, match=r"nothing that int8 makes smaller(.|\n)*Export without it"):
+        run_export(skeleton_only, tmp_path / "b", formats="onnx-fp32,onnx-int8")
     assert not (tmp_path / "b").exists()
 
 
 def test_same_run_may_be_exported_again_and_another_may_not(fusion, tmp_path, traced_once):
-    run_export(fusion, tmp_path / "a", precisions=("fp32",))
+    run_export(fusion, tmp_path / "a", formats="onnx-fp32")
     run_export(fusion, tmp_path / "a")
     assert "int8" in read_bundle(tmp_path / "a").precisions
     before = contents(tmp_path / "a")
@@ -241,6 +247,7 @@ import sys
 from pathlib import Path
 from export.bundle import staged
 from export.errors import ExportError
+from export.formats import Options, Tolerance, parse
 bundle = Path(sys.argv[1]) / "a"
 bundle.mkdir()
 (bundle / "old").write_text("old")
@@ -316,8 +323,10 @@ def test_next_export_cleans_up_after_a_killed_one(tmp_path):
     ("arguments", "message"),
     [
         (["--bundle=b"], "--workdir"),
-        (["--workdir=r", "--bundle=b", "--precisions=fp32,int4"], "'int4' was given"),
-        (["--workdir=r", "--bundle=b", "--precisions=int8"], "fp32 must be among them"),
+        (["--workdir=r", "--bundle=b", "--formats=onnx-fp32,onnx-fp61"], "did you mean 'onnx-fp16'"),
+        (["--workdir=r", "--bundle=b", "--formats=onnx-int8"], "onnx-fp32 must be among"),
+        (["--workdir=r", "--bundle=b", "--opset=12"], "'12' was given; a whole number from 13 to 21"),
+        (["--workdir=r", "--bundle=b", "--batch=some"], "'some' was given; dynamic or a whole number from 1"),
         (["--workdir=r", "--bundle=b", "--calibration_clips=0"], "'0' was given"),
     ],
 )
@@ -347,7 +356,7 @@ def test_unfinished_run_exits_1(tmp_path, capsys, monkeypatch):
 def test_command_exports(fusion, tmp_path, traced_once, monkeypatch, capsys):
     monkeypatch.setattr(hartx.run, "load_run", lambda _: fusion.run)
     monkeypatch.setattr(export.clips, "RunClips", lambda _: fusion.clips)
-    arguments = [f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}", "--precisions=fp32,int8"]
+    arguments = [f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}", "--formats=onnx-fp32,onnx-int8"]
     assert command.main([*arguments, "--calibration_clips=5"]) == 0
     assert "int8" in read_bundle(tmp_path / "b").precisions
     assert "parity with JAX" in capsys.readouterr().out

@@ -165,7 +165,7 @@ def test_file_declares_versions_inputs_and_what_it_is(fusion):
     }
     assert shapes == {"video": ["batch", 1, 4, 16, 16], "skeleton": ["batch", 4, 75], "logits": ["batch", 5]}
     properties = {entry.key: entry.value for entry in model.metadata_props}
-    assert set(properties) == {"labels", "preprocessing", "versions"}
+    assert set(properties) == {"labels", "preprocessing", "versions", "output", "format_version"}
     assert "kinect25" in properties["preprocessing"]
     assert properties["labels"] == '["wave", "clap", "throw", "push", "knock"]'
 

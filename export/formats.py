@@ -1,0 +1,194 @@
+"""The formats of a bundle. One table drives dispatch, validation, `--help` and docs/export.md.
+
+`python -m export.formats` prints the table as it stands in the document.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from export.errors import ExportError
+from hartx.errors import suggestion
+
+OPSETS = range(13, 22)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may ask of an export besides its formats.
+
+    Attributes:
+      opset: version of ONNX's operators, of `OPSETS`; 13 for TensorRT 8.2, 17 for 8.5 and up.
+      batch: clips that the model takes at a time; None for any number.
+      softmax: whether the fitted temperature and a softmax are in the model, whose output is then probabilities.
+      calibration_clips: training clips on which the ranges of values are measured.
+    """
+
+    opset: int = 17
+    batch: int | None = None
+    softmax: bool = False
+    calibration_clips: int = 108
+
+    def changed(self) -> list[str]:
+        """Return the names of the options that are not at their default."""
+        return [field.name for field in dataclasses.fields(self) if getattr(self, field.name) != field.default]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far the outputs of a format may be from the trained model's.
+
+    Attributes:
+      absolute: largest difference of any two outputs.
+      relative: share of the largest output's magnitude that is allowed on top.
+    """
+
+    absolute: float
+    relative: float
+
+    def allowed(self, largest: float) -> float:
+        """Return the difference that is allowed where the largest output has this magnitude."""
+        return self.absolute + self.relative * largest
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of the table.
+
+    Attributes:
+      name: what a user types.
+      purpose: what it is for.
+      file: its name in the bundle.
+      precision: what `edge` calls it; None if no engine of `edge` runs it.
+      options: the fields of `Options` that it honours.
+      tolerance: how close to the trained model it must be on real clips to be written at all.
+      maker: "module:function" that makes it of a `product.Job`.
+    """
+
+    name: str
+    purpose: str
+    file: str
+    precision: str | None
+    options: frozenset[str]
+    tolerance: Tolerance
+    maker: str
+
+    def load_maker(self) -> Callable[[Any], Any]:
+        """Return the function that makes it: imported only now, so that reading the table costs nothing."""
+        module, function = self.maker.split(":")
+        return getattr(importlib.import_module(module), function)
+
+
+_EXACT = Tolerance(absolute=1e-4, relative=0)
+
+# In the order in which they are made: the others are made from the first, and compared with it.
+FORMATS = (
+    Format(
+        name="onnx-fp32",
+        purpose="the reference; any engine; float32 throughout",
+        file="model.fp32.onnx",
+        precision="fp32",
+        options=frozenset({"opset", "batch", "softmax"}),
+        tolerance=_EXACT,
+        maker="export.exporter:make_fp32",
+    ),
+    Format(
+        name="onnx-fp16",
+        purpose="half the size; for GPUs (TensorRT), and for devices with no INT8; float32 at the border",
+        file="model.fp16.onnx",
+        precision="fp16",
+        options=frozenset({"opset", "batch", "softmax", "calibration_clips"}),
+        tolerance=Tolerance(absolute=1e-3, relative=0.01),
+        maker="export.half:make_fp16",
+    ),
+    Format(
+        name="onnx-int8",
+        purpose="a quarter of the size; Q/DQ for TensorRT and OpenVINO; for models with 3D convolutions",
+        file="model.int8.onnx",
+        precision="int8",
+        options=frozenset({"opset", "batch", "softmax", "calibration_clips"}),
+        tolerance=Tolerance(absolute=0, relative=0.3),
+        maker="export.exporter:make_int8",
+    ),
+    Format(
+        name="stablehlo",
+        purpose="JAX without this code, on CPU, CUDA and TPU: jax.export.deserialize",
+        file="model.stablehlo",
+        precision=None,
+        options=frozenset({"batch", "softmax"}),
+        tolerance=_EXACT,
+        maker="export.stablehlo:make_stablehlo",
+    ),
+)
+
+BY_NAME = {row.name: row for row in FORMATS}
+BASE = FORMATS[0].name
+
+# onnx-int8 only where the model has a use for it.
+DEFAULT = ("onnx-fp32", "onnx-int8")
+
+
+def by_precision(precision: str) -> Format:
+    """Return the row that `edge` knows by a precision."""
+    return next(row for row in FORMATS if row.precision == precision)
+
+
+def parse(text: str) -> tuple[Format, ...]:
+    """Return the rows that a comma-separated list names, each once, in the order of the table.
+
+    Raises:
+      ExportError: for an unknown name, or without the format that the others are made from.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in BY_NAME:
+            known = ", ".join(BY_NAME)
+            raise ExportError(f"format {name!r} was given; any of {known} is expected" + suggestion(name, BY_NAME))
+    if BASE not in names:
+        raise ExportError(f"{BASE} must be among the formats: the others are made from it and compared with it")
+    return tuple(row for row in FORMATS if row.name in names)
+
+
+def check_options(formats: Sequence[Format], options: Options) -> None:
+    """Check that each option that was changed is honoured by a format that was chosen.
+
+    Raises:
+      ExportError: with the formats that do honour it.
+    """
+    for name in options.changed():
+        if not any(name in row.options for row in formats):
+            chosen, honour = _names(formats), _names(row for row in FORMATS if name in row.options)
+            raise ExportError(f"--{name} was given, which {chosen} cannot honour; {honour} can")
+
+
+def _names(formats: Iterable[Format]) -> str:
+    return ", ".join(row.name for row in formats)
+
+
+def as_text() -> str:
+    """Return the table for a terminal."""
+    width = max(map(len, BY_NAME))
+    lines = []
+    for row in FORMATS:
+        honours = " ".join(f"--{name}" for name in sorted(row.options))
+        lines += [f"  {row.name:{width}}  {row.purpose}", f"  {'':{width}}  {row.file}; {honours}"]
+    return "\n".join(lines)
+
+
+def as_markdown() -> str:
+    """Return the table for a document."""
+    lines = ["| format | what for | file | options | within |", "|---|---|---|---|---|"]
+    for row in FORMATS:
+        honours = " ".join(f"`--{name}`" for name in sorted(row.options))
+        bounds = [f"{row.tolerance.absolute:g}"] if row.tolerance.absolute else []
+        bounds += [f"{row.tolerance.relative:.0%} of the largest output"] if row.tolerance.relative else []
+        lines.append(f"| `{row.name}` | {row.purpose} | `{row.file}` | {honours} | {' + '.join(bounds)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(as_markdown())

@@ -1,0 +1,380 @@
+"""A bundle of every format from a network of two convolutions: written, verified, damaged, verified again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from flax import nnx
+from rich.console import Console
+
+import export.clips
+import export.verify as command
+import hartx.run
+from configs.base import get_config
+from edge import ActionRecognizer
+from edge.bundle import read_bundle
+from edge.errors import EdgeError
+from export.exporter import export as write_bundle
+from export.formats import FORMATS, Options, parse
+from export.inputs import model_inputs, to_feeds
+from export.steps import Steps
+from export.trace import reference
+from export.verify import verify
+from hartx.data import input_specs
+from hartx.models.conv3d import Conv3D
+from hartx.run import Run
+from tests.export.conftest import LABELS, MadeUpClips
+
+EVERY = ",".join(row.name for row in FORMATS)
+TEMPERATURE = 1.5
+
+
+class TwoConvolutions(nnx.Module):
+    """Just enough to quantise: a stem, a convolution, a mean, a head."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.stem = Conv3D(1, 4, 3, rngs=rngs)
+        self.conv = Conv3D(4, 8, 3, (1, 2, 2), rngs=rngs)
+        self.head = nnx.Linear(8, len(LABELS), rngs=rngs)
+
+    def __call__(self, clips):
+        return self.head(nnx.relu(self.conv(nnx.relu(self.stem(clips["depth"])))).mean((1, 2, 3)))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    workdir = tmp_path_factory.mktemp("run")
+    (workdir / "temperature.json").write_text(json.dumps({"temperature": TEMPERATURE}))
+    config = get_config()
+    config.name, config.streams = "two", ("depth",)
+    config.clip.num_frames, config.clip.crop, config.clip.resize = 4, 16, 16
+    return Run(config, TwoConvolutions(nnx.Rngs(0)), input_specs(config), LABELS, None, workdir, step=7)
+
+
+@pytest.fixture(scope="module")
+def clips(run) -> MadeUpClips:
+    return MadeUpClips(run.specs)
+
+
+def export_to(folder: Path, run: Run, clips: MadeUpClips, names: str = EVERY, **options) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    write_bundle(run, clips, folder, parse(names), Options(**{"calibration_clips": 10, **options}), Steps(console))
+    return console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def whole(run, clips, tmp_path_factory) -> tuple[Path, str]:
+    """A bundle of every format, which nobody changes, and what was printed."""
+    folder = tmp_path_factory.mktemp("whole") / "a"
+    return folder, export_to(folder, run, clips)
+
+
+@pytest.fixture
+def bundle(whole, tmp_path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(whole[0], tmp_path / "b"))
+
+
+def failures(folder: Path, run=None, clips=None) -> list:
+    return [check for check in verify(folder, run, clips) if not check.passed]
+
+
+# --- what is written --------------------------------------------------------------------------------
+
+
+def test_each_format_tells_time_path_size_and_check_and_the_report_is_kept(whole):
+    folder, printed = whole
+    report = json.loads((folder / "export.json").read_text())
+    assert list(report["exports"]) == [row.name for row in FORMATS]
+    for row in FORMATS:
+        entry, path = report["exports"][row.name], folder / row.file
+        assert entry["size_bytes"] == path.stat().st_size and entry["seconds"] >= 0
+        assert "differ by at most" in entry["check"]
+        (line,) = [line for line in printed.splitlines() if f"{row.name}: {path}" in line]
+        assert f"{path.stat().st_size:,} bytes" in line and entry["check"] in line
+    assert report["options"] == {"opset": 17, "batch": None, "softmax": False, "calibration_clips": 10}
+    assert "export.json" in json.loads((folder / "bundle.json").read_text())["files"]
+    assert set(read_bundle(folder).precisions) == {"fp32", "fp16", "int8"}
+
+
+def test_a_sound_bundle_passes_every_check(whole, run, clips):
+    found = list(verify(whole[0], run, clips))
+    assert [check for check in found if not check.passed] == []
+    assert {c.subject for c in found if c.name == "parity with the trained model"} == {row.file for row in FORMATS}
+
+
+def test_float16_is_about_half_and_says_what_it_found(whole):
+    fp32, fp16 = (onnx.load(whole[0] / row.file).graph.initializer for row in FORMATS[:2])
+    sizes = [sum(onnx.numpy_helper.to_array(entry).nbytes for entry in entries) for entries in (fp32, fp16)]
+    assert 0.5 * sizes[0] <= sizes[1] < 0.52 * sizes[0]  # axes of the mean stay as they are
+    entry = json.loads((whole[0] / "export.json").read_text())["exports"]["onnx-fp16"]
+    assert entry["largest_value"]["magnitude"] > 0 and entry["clips"] == 10
+    assert "no value near overflow" in entry["check"]
+
+
+def test_stablehlo_runs_with_jax_alone(whole, run, clips, tmp_path):
+    inputs = model_inputs(run.specs)
+    feeds = to_feeds(inputs, [clip.inputs for clip in clips.load("test")][:3])
+    expected = reference(run.model, inputs)(feeds)
+    np.save(tmp_path / "video.npy", feeds["video"])
+    script = (
+        "import sys, jax, numpy as np\n"
+        "from jax import export\n"
+        f"exported = export.deserialize(bytearray(open({str(whole[0] / 'model.stablehlo')!r}, 'rb').read()))\n"
+        f"video = np.load({str(tmp_path / 'video.npy')!r})\n"
+        "assert not {'hartx', 'export.trace', 'edge', 'flax'} & set(sys.modules)\n"
+        f"np.save({str(tmp_path / 'found.npy')!r}, np.concatenate([exported.call(video), exported.call(video[:1])]))\n"
+        "print(*exported.platforms)"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["cpu", "cuda", "tpu"], done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), [*expected, expected[0]], atol=1e-4)
+
+
+@pytest.mark.parametrize("opset", [13, 18, 21])
+def test_every_opset_loads_and_agrees(run, clips, tmp_path, opset):
+    export_to(tmp_path / "a", run, clips, "onnx-fp32,onnx-fp16,onnx-int8", opset=opset)
+    assert failures(tmp_path / "a", run, clips) == []
+    for row in FORMATS[:3]:
+        assert [entry.version for entry in onnx.load(tmp_path / "a" / row.file).opset_import] == [opset]
+
+
+def test_a_fixed_batch_is_fixed_everywhere_and_the_recogniser_says_no(run, clips, tmp_path):
+    export_to(tmp_path / "a", run, clips, batch=3)
+    assert failures(tmp_path / "a", run, clips) == []
+    for row in FORMATS[:3]:
+        model = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "a" / row.file), strict_mode=True)
+        for value in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+            assert all(dim.dim_value > 0 for dim in value.type.tensor_type.shape.dim), value.name
+    assert read_bundle(tmp_path / "a").batch == 3
+    with pytest.raises(EdgeError, match="takes 3 clips at a time"):
+        ActionRecognizer.from_bundle(tmp_path / "a")
+
+
+def test_the_device_gives_the_same_confidence_with_the_softmax_inside_or_not(whole, run, clips, tmp_path):
+    export_to(tmp_path / "a", run, clips, softmax=True, batch=1)
+    assert failures(tmp_path / "a", run, clips) == []
+    assert read_bundle(tmp_path / "a").output == "probabilities"
+    depth = np.random.default_rng(0).integers(1500, 3000, (9, 24, 32)).astype(np.uint16)
+    depth[:, :, :8] = 0
+    for precision in ("fp32", "fp16"):
+        inside, outside = (ActionRecognizer.from_bundle(f, precision=precision) for f in (tmp_path / "a", whole[0]))
+        confidences = [[s.confidence for s in r.predict(depth).top5] for r in (inside, outside)]
+        np.testing.assert_allclose(confidences[0], confidences[1], atol=1e-5 if precision == "fp32" else 1e-3)
+
+
+# --- damage -----------------------------------------------------------------------------------------
+
+
+def sign(folder: Path, name: str) -> None:
+    """Make the hashes fit a changed file, as somebody would who edits a bundle by hand."""
+    values = json.loads((folder / "bundle.json").read_text())
+    data = (folder / name).read_bytes()
+    values["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+    for entry in values["precisions"].values():
+        if entry["file"] == name:
+            entry["size_bytes"] = len(data)
+    (folder / "bundle.json").write_text(json.dumps(values))
+
+
+def edit_model(name: str, change):
+    def damage(folder: Path) -> None:
+        model = onnx.load(folder / name)
+        change(model)
+        onnx.save(model, folder / name)
+        sign(folder, name)
+
+    return damage
+
+
+def edit_json(name: str, change):
+    def damage(folder: Path) -> None:
+        values = json.loads((folder / name).read_text())
+        change(values)
+        (folder / name).write_text(json.dumps(values))
+        if name != "bundle.json":
+            sign(folder, name)
+
+    return damage
+
+
+def append_byte(folder: Path) -> None:
+    with (folder / "model.fp32.onnx").open("ab") as file:
+        file.write(b"\0")
+
+
+def no_model(name: str):
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes(b"not a model")
+        sign(folder, name)
+
+    return damage
+
+
+def put_fp32_in_place_of(name: str):
+    def damage(folder: Path) -> None:
+        shutil.copy(folder / "model.fp32.onnx", folder / name)
+        sign(folder, name)
+
+    return damage
+
+
+def add_batch_norm(model: onnx.ModelProto) -> None:
+    output = model.graph.output[0].name
+    size = len(LABELS)
+    for node in model.graph.node:
+        node.output[:] = ["inner" if name == output else name for name in node.output]
+    for name in ("one", "two", "three", "four"):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(size, np.float32), name))
+    model.graph.node.append(
+        onnx.helper.make_node("BatchNormalization", ["inner", "one", "two", "three", "four"], [output], name="extra")
+    )
+
+
+def rename_input(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        node.input[:] = ["film" if name == "video" else name for name in node.input]
+    model.graph.input[0].name = "film"
+
+
+def change_labels(model: onnx.ModelProto) -> None:
+    next(p for p in model.metadata_props if p.key == "labels").value = json.dumps(["sneeze"] * len(LABELS))
+
+
+def nudge_a_weight(model: onnx.ModelProto) -> None:
+    kernel = next(i for i in model.graph.initializer if len(i.dims) == 5 and i.data_type == onnx.TensorProto.FLOAT)
+    array = onnx.numpy_helper.to_array(kernel).copy()
+    array += 0.1
+    kernel.CopyFrom(onnx.numpy_helper.from_array(array, kernel.name))
+
+
+def give_a_zero_point(model: onnx.ModelProto) -> None:
+    name = next(node for node in model.graph.node if node.op_type == "QuantizeLinear").input[2]
+    zero = next(i for i in model.graph.initializer if i.name == name)
+    zero.CopyFrom(onnx.numpy_helper.from_array(np.asarray(3, np.int8), name))
+
+
+def widen_a_scale(model: onnx.ModelProto) -> None:
+    name = next(node for node in model.graph.node if node.op_type == "QuantizeLinear").input[1]
+    scale = next(i for i in model.graph.initializer if i.name == name)
+    scale.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scale) * np.float32(1.01), name))
+
+
+def swap_stablehlo(folder: Path) -> None:
+    path = folder / "model.stablehlo"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    sign(folder, path.name)
+
+
+DAMAGE = {
+    "a byte more": (append_byte, "bundle.json", "fields, sizes, hashes", "does not match its bundle"),
+    "a file gone": (
+        lambda folder: (folder / "model.int8.onnx").unlink(),
+        "bundle.json", "fields, sizes, hashes", "is missing",
+    ),
+    "another format version": (
+        edit_json("bundle.json", lambda v: v.update(format_version=1)),
+        "bundle.json", "fields, sizes, hashes", "format version 1",
+    ),
+    "a precision of another size": (
+        edit_json("bundle.json", lambda v: v["precisions"]["fp32"].update(size_bytes=1)),
+        "bundle.json", "fields, sizes, hashes", "size_bytes is 1",
+    ),
+    "a precision that names another's file": (
+        edit_json("bundle.json", lambda v: v["precisions"]["int8"].update(v["precisions"]["fp32"])),
+        "bundle.json", "fields, sizes, hashes", "not a file of that format",
+    ),
+    "no ONNX": (no_model("model.fp32.onnx"), "model.fp32.onnx", "valid ONNX", "cannot be read as ONNX"),
+    "an unknown operator": (
+        edit_model("model.fp32.onnx", lambda m: setattr(m.graph.node[0], "op_type", "Nonsense")),
+        "model.fp32.onnx", "ONNX's rules, structure", "not valid ONNX",
+    ),
+    "an operator that does not belong": (
+        edit_model("model.fp32.onnx", add_batch_norm),
+        "model.fp32.onnx", "ONNX's rules, structure", "BatchNormalization extra",
+    ),
+    "an opset too low": (
+        edit_model("model.fp32.onnx", lambda m: setattr(m.opset_import[0], "version", 18)),
+        "model.fp32.onnx", "metadata", "of opset 18; bundle.json says 17",
+    ),
+    "another input": (
+        edit_model("model.fp32.onnx", rename_input),
+        "model.fp32.onnx", "inputs and output", "the model has film",
+    ),
+    "other labels": (edit_model("model.fp16.onnx", change_labels), "model.fp16.onnx", "metadata", "sneeze"),
+    "another temperature": (
+        edit_json("bundle.json", lambda v: v.update(temperature=9)),
+        "model.fp32.onnx", "metadata", '"temperature": 9',
+    ),
+    "float32 for float16": (
+        put_fp32_in_place_of("model.fp16.onnx"), "model.fp16.onnx", "float16", "float32 constants",
+    ),
+    "float32 for int8": (
+        put_fp32_in_place_of("model.int8.onnx"), "model.int8.onnx", "Q/DQ placement", "nothing is quantised",
+    ),
+    "a zero point": (
+        edit_model("model.int8.onnx", give_a_zero_point), "model.int8.onnx", "Q/DQ placement", "it must be 0",
+    ),
+    "a wider scale": (edit_model("model.int8.onnx", widen_a_scale), "model.int8.onnx", "scales", "in the model"),
+    "scales of another model": (
+        edit_json("calibration.json", lambda v: v.update(model_sha256="0" * 64)),
+        "model.int8.onnx", "scales", "measured on another model",
+    ),
+    "half of the StableHLO": (swap_stablehlo, "model.stablehlo", "loads in JAX; inputs and output", "cannot read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_found_and_named(bundle, kind):
+    damage, subject, name, words = DAMAGE[kind]
+    assert failures(bundle) == []
+    damage(bundle)
+    found = {(check.subject, check.name): check.note for check in failures(bundle)}
+    assert words in found.get((subject, name), ""), found
+
+
+@pytest.mark.parametrize("row", [FORMATS[0], FORMATS[2]], ids=lambda row: row.name)
+def test_a_changed_weight_is_found_by_parity(bundle, run, clips, row):
+    edit_model(row.file, nudge_a_weight)(bundle)
+    found = {(check.subject, check.name) for check in failures(bundle, run, clips)}
+    assert (row.file, "parity with the trained model") in found
+
+
+def test_another_run_s_bundle_and_a_test_recording_in_calibration_are_found(bundle, run, clips):
+    (found,) = failures(bundle, dataclasses.replace(run, step=8), clips)
+    assert found.name == "made from the run" and "'step': 7" in found.note
+    edit_json("calibration.json", lambda v: v["clips"].append("a1_s2_t1"))(bundle)
+    assert [c.note for c in failures(bundle, run, clips)] == ["not among the run's training recordings: a1_s2_t1"]
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+
+def test_command_ends_with_0_or_1_and_a_table(bundle, run, clips, monkeypatch, capsys):
+    monkeypatch.setattr(hartx.run, "load_run", lambda _: run)
+    monkeypatch.setattr(export.clips, "RunClips", lambda _: clips)
+    assert command.main([f"--bundle={bundle}", "--workdir=r"]) == 0
+    assert "checks passed" in capsys.readouterr().out
+    append_byte(bundle)
+    assert command.main([f"--bundle={bundle}"]) == 1
+    out = capsys.readouterr().out
+    assert "FAIL" in out and "1 of 1 checks failed" in out
+
+
+def test_no_bundle_and_no_run_are_one_message(tmp_path, capsys):
+    assert command.main([f"--bundle={tmp_path}"]) == 1
+    assert "is not a bundle" in " ".join(capsys.readouterr().out.split())
+    assert command.main([f"--bundle={tmp_path}", f"--workdir={tmp_path / 'r'}"]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    with pytest.raises(SystemExit):
+        command.main([f"--bundle={tmp_path}", "--raw_dir=x"])
