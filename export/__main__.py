@@ -9,12 +9,14 @@ from pathlib import Path
 
 from datasets.errors import DatasetError
 from export.errors import ExportError
-from hartx.errors import HartxError
+from export.estimators import AUTO, ESTIMATORS
+from hartx.errors import HartxError, suggestion
 
 _EPILOG = """\
 A bundle is one folder and all the device needs: model.fp32.onnx, model.int8.onnx, calibration.json,
-bundle.json and model_card.md. The fp32 model is compared with the trained one on recordings before
-anything is written; the scales of the int8 model come from training recordings only.
+calibration.cache (the same scales for TensorRT), bundle.json and model_card.md. The fp32 model is
+compared with the trained one on recordings before anything is written; the scales of the int8 model come
+from training recordings only.
 
   python -m export --workdir=runs/a --bundle=bundles/a
   python -m edge.predict --bundle=bundles/a CLIP.avi
@@ -40,6 +42,14 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _calibrator(text: str) -> str:
+    names = (AUTO, *ESTIMATORS)
+    if text not in names:
+        near = suggestion(text, names)
+        raise argparse.ArgumentTypeError(f"{text!r} was given; one of {', '.join(names)} is expected{near}")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export",
@@ -62,6 +72,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="training clips that the int8 scales come from, spread over the actions (default: %(default)s)",
     )
+    parser.add_argument(
+        "--calibrator",
+        type=_calibrator,
+        default=AUTO,
+        metavar="NAME",
+        help=f"how a tensor's range follows from its values: {', '.join(ESTIMATORS)}; default: {AUTO}, the one whose "
+        "int8 model is most accurate on a training subject that the ranges did not come from",
+    )
     return parser
 
 
@@ -70,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     logging.getLogger("jax2onnx").setLevel(logging.ERROR)
     # Imported here, so that --help and a mistyped flag answer at once.
-    from export.clips import RunClips
+    from export.clips import RunClips, check_trained_on
     from export.exporter import check_target, export
     from export.steps import Steps
     from hartx.run import load_run
@@ -79,7 +97,8 @@ def main(argv: list[str] | None = None) -> int:
         run = load_run(args.workdir)
         check_target(args.bundle, run)  # before recordings are opened, which may take a while
         clips = RunClips(run.config)
-        export(run, clips, args.bundle, args.precisions, args.calibration_clips, Steps())
+        check_trained_on(args.workdir, clips.entries("train"))
+        export(run, clips, args.bundle, args.precisions, args.calibration_clips, Steps(), args.calibrator)
     except (ExportError, HartxError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from export import accuracy, model_card, onnx_graph, parity
+from export import accuracy, model_card, onnx_graph, parity, tensorrt_cache
 from export.bundle import (
     CALIBRATION_FILE,
     MODEL_CARD_FILE,
@@ -24,9 +24,11 @@ from export.bundle import (
     staged,
     write_description,
 )
-from export.calibration import Calibration, calibrate
+from export.calibration import Calibration, Calibrator, calibrate
+from export.calibrator_choice import choose_estimator
 from export.clips import Clips, choose_stratified
 from export.errors import ExportError
+from export.estimators import AUTO
 from export.inputs import ModelInput, model_inputs
 from export.lint import lint
 from export.quantize import NOTHING_TO_QUANTIZE, plan, quantize
@@ -58,6 +60,7 @@ def export(
     precisions: Sequence[str] | None,
     calibration_clips: int,
     steps: Steps,
+    calibrator: str = AUTO,
 ) -> None:
     """Write the bundle of a finished run.
 
@@ -68,6 +71,7 @@ def export(
       precisions: of `PRECISIONS`, "fp32" among them; None for all that the model has a use for.
       calibration_clips: number of training clips that the int8 scales come from.
       steps: where to say what is being done.
+      calibrator: one of `export.estimators.ESTIMATORS`, or `AUTO` for the most accurate of them.
 
     Raises:
       ExportError: if the run cannot be exported or a check fails; then nothing was written.
@@ -75,7 +79,7 @@ def export(
     check_target(bundle, run)
     inputs = model_inputs(run.specs)
     models = {"fp32": _float_model(run, inputs, clips, steps)}
-    quantized = _int8_model(models["fp32"], run, inputs, clips, precisions, calibration_clips, steps)
+    quantized = _int8_model(models["fp32"], run, inputs, clips, precisions, calibration_clips, steps, calibrator)
     if quantized is not None:
         models["int8"] = quantized.model
     description = Description(
@@ -121,6 +125,7 @@ def _int8_model(
     precisions: Sequence[str] | None,
     count: int,
     steps: Steps,
+    calibrator: str,
 ) -> Quantized | None:
     """Return the int8 model; None if it is not wanted, or not named and of no use."""
     if precisions is not None and "int8" not in precisions:
@@ -132,13 +137,9 @@ def _int8_model(
             raise ExportError(f"--precisions names int8, but {NOTHING_TO_QUANTIZE}\n  Export with --precisions=fp32")
         steps.say(f"          int8: left out, {NOTHING_TO_QUANTIZE}")
         return None
-    with steps.step("int8 calibration") as note:
-        chosen = choose_stratified(clips.entries("train"), count)
-        loaded = clips.load("train", [entry.name for entry in chosen])
-        loaded = steps.each(loaded, len(chosen))
-        calibration = calibrate(model, placement.activations, inputs, run.labels, chosen, loaded)
-        classes = sum(number > 0 for number in calibration.clips_per_class.values())
-        note.text = f"{len(placement.activations)} scales from {len(chosen)} training clips of {classes} actions"
+    calibration = _calibration(
+        Calibrator(model, placement.activations, inputs, clips, steps.each), run, count, steps, calibrator
+    )
     with steps.step("int8 graph") as note:
         quantize(graph, placement, calibration.scale)
         if violations := lint(graph):
@@ -148,6 +149,24 @@ def _int8_model(
         adds = len(placement.residuals)
         note.text = f"{len(placement.convs)} convolutions, {adds} residual adds; placement rules hold"
     return Quantized(quantized, calibration)
+
+
+def _calibration(calibrator: Calibrator, run: Run, count: int, steps: Steps, estimator: str) -> Calibration:
+    candidates = None
+    if estimator == AUTO:
+        with steps.step("int8 calibrator") as note:
+            choice = choose_estimator(calibrator, count)
+            estimator, candidates = choice.estimator, choice.to_json()
+            note.text = f"{estimator} is the most accurate on {choice.clips} clips of subject {choice.held_out}"
+        steps.console.print(choice.table())
+    with steps.step("int8 calibration") as note:
+        calibration = calibrate(calibrator, run.labels, count, estimator, candidates)
+        classes = sum(number > 0 for number in calibration.clips_per_class.values())
+        note.text = (
+            f"{len(calibration.ranges)} scales by {estimator} from {len(calibration.clips)} training clips "
+            f"of {classes} actions"
+        )
+    return calibration
 
 
 def _accuracy(
@@ -174,6 +193,7 @@ def _write(
     sizes = {name: len(files[model_file(name)]) for name in models}
     if calibration is not None:
         files[CALIBRATION_FILE] = (json.dumps(calibration.to_json(), indent=1) + "\n").encode()
+        files[tensorrt_cache.CACHE_FILE] = tensorrt_cache.write(calibration.scales).encode()
     card = model_card.write(description, sizes, run.report, run.config.protocol, calibration)
     files[MODEL_CARD_FILE] = card.encode()
     with steps.step("bundle") as note:

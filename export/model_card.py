@@ -95,9 +95,9 @@ def _accuracy(accuracy: dict[str, Accuracy], sizes: dict[str, int], calibration:
     if calibration is None:
         return text
     return text + (
-        f"\n\nint8: the 3D convolutions behind the stem, weights and activations, symmetric; scales from the largest "
-        f"magnitude over {len(calibration.clips)} training clips (`calibration.json`). The stem, the recurrent "
-        "layers and the head are in float."
+        f"\n\nint8: the 3D convolutions behind the stem, weights and activations, symmetric; ranges of activations "
+        f"by {calibration.estimator} over {len(calibration.clips)} training clips (`calibration.json`). The stem, the "
+        "recurrent layers and the head are in float."
     )
 
 

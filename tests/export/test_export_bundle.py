@@ -21,18 +21,21 @@ import export.exporter
 import hartx.run
 from edge import ActionRecognizer
 from edge.bundle import read_bundle
+from edge.errors import EdgeError
 from edge.preprocess import prepare_clip
 from edge.sampling import regular_track
-from export import onnx_graph, parity
+from export import onnx_graph, parity, tensorrt_cache
 from export.bundle import staged
 from export.clips import RunClips
 from export.errors import ExportError
+from export.estimators import ESTIMATORS
 from export.inputs import model_inputs, to_feeds
 from export.steps import Steps
 from hartx.data import Recordings
 from hartx.data.source import RecordingSource
 from hartx.errors import HartxError
 from hartx.protocol import RecordingId, sides
+from hartx.run import fingerprint
 
 
 @pytest.fixture
@@ -43,11 +46,13 @@ def traced_once(fusion, skeleton_only, monkeypatch):
     monkeypatch.setattr(export.exporter, "reference", lambda _, inputs: by_inputs[len(inputs)].reference)
 
 
-def run_export(exported, bundle: Path, *, run=None, clips=None, precisions=None, calibration_clips=10) -> str:
+def run_export(
+    exported, bundle: Path, *, run=None, clips=None, precisions=None, calibration_clips=10, calibrator="max"
+) -> str:
     """Export and return what was printed."""
     console = Console(file=io.StringIO(), width=120)
     run, clips = run or exported.run, clips or exported.clips
-    export.exporter.export(run, clips, bundle, precisions, calibration_clips, Steps(console))
+    export.exporter.export(run, clips, bundle, precisions, calibration_clips, Steps(console), calibrator)
     return console.file.getvalue()
 
 
@@ -62,6 +67,7 @@ def test_bundle_is_complete_and_the_device_accepts_it(fusion, tmp_path, traced_o
     printed = run_export(fusion, tmp_path / "a")
     assert set(contents(tmp_path / "a")) == {
         "bundle.json",
+        "calibration.cache",
         "calibration.json",
         "model.fp32.onnx",
         "model.int8.onnx",
@@ -133,6 +139,28 @@ def test_calibration_file_names_training_recordings_and_its_model(fusion, tmp_pa
         if entry.name.endswith("_scale") and not entry.dims
     }
     assert scales == {f"{name}_scale": entry["scale"] for name, entry in calibration["tensors"].items()}
+    cached = tensorrt_cache.read((tmp_path / "a" / "calibration.cache").read_text()).scales
+    assert cached == {name: entry["scale"] for name, entry in calibration["tensors"].items()}
+
+
+def test_changed_cache_is_refused(fusion, tmp_path, traced_once):
+    run_export(fusion, tmp_path / "a")
+    cache = tmp_path / "a" / "calibration.cache"
+    cache.write_text(cache.read_text().replace("8502", "8601"))
+    with pytest.raises(EdgeError, match=r"calibration\.cache does not match its bundle"):
+        read_bundle(tmp_path / "a")
+
+
+def test_best_calibrator_is_chosen_shown_and_written_down(fusion, tmp_path, traced_once):
+    printed = run_export(fusion, tmp_path / "a", calibrator="auto")
+    values = json.loads((tmp_path / "a" / "calibration.json").read_text())
+    assert set(values["candidates"]["scores"]) == {"float", *ESTIMATORS}
+    assert f"scales by {values['estimator']} from 10 training clips" in printed
+    assert all(name in printed for name in ("NLL", "chosen", *ESTIMATORS))
+    assert values["estimator"] in (tmp_path / "a" / "model_card.md").read_text()
+    run_export(fusion, tmp_path / "b", calibrator="entropy")
+    named = json.loads((tmp_path / "b" / "calibration.json").read_text())
+    assert (named["estimator"], named["candidates"]) == ("entropy", None)
 
 
 def test_model_card_tells_protocol_accuracy_and_limits(fusion, tmp_path, traced_once):
@@ -319,6 +347,7 @@ def test_next_export_cleans_up_after_a_killed_one(tmp_path):
         (["--workdir=r", "--bundle=b", "--precisions=fp32,int4"], "'int4' was given"),
         (["--workdir=r", "--bundle=b", "--precisions=int8"], "fp32 must be among them"),
         (["--workdir=r", "--bundle=b", "--calibration_clips=0"], "'0' was given"),
+        (["--workdir=r", "--bundle=b", "--calibrator=entrpy"], "did you mean 'entropy'?"),
     ],
 )
 def test_mistyped_arguments_exit_2(arguments, message, capsys):
@@ -347,10 +376,20 @@ def test_unfinished_run_exits_1(tmp_path, capsys, monkeypatch):
 def test_command_exports(fusion, tmp_path, traced_once, monkeypatch, capsys):
     monkeypatch.setattr(hartx.run, "load_run", lambda _: fusion.run)
     monkeypatch.setattr(export.clips, "RunClips", lambda _: fusion.clips)
+    trained_on = fingerprint(entry.name for entry in fusion.clips.entries("train"))
+    (tmp_path / "run.json").write_text(json.dumps({"train_recordings": trained_on}))
     arguments = [f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}", "--precisions=fp32,int8"]
     assert command.main([*arguments, "--calibration_clips=5"]) == 0
     assert "int8" in read_bundle(tmp_path / "b").precisions
     assert "parity with JAX" in capsys.readouterr().out
+
+
+def test_run_whose_recordings_changed_exits_1(fusion, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(hartx.run, "load_run", lambda _: fusion.run)
+    monkeypatch.setattr(export.clips, "RunClips", lambda _: fusion.clips)
+    (tmp_path / "run.json").write_text(json.dumps({"train_recordings": fingerprint(["a1_s1_t1"])}))
+    assert command.main([f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}"]) == 1
+    assert "not those that the run" in capsys.readouterr().err
 
 
 def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, monkeypatch):
@@ -375,4 +414,5 @@ def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, monkeypatch)
     loaded = list(clips.load("train", ["a2_s3_t1", "a1_s2_t1"]))  # the second one is of the test side
     assert [(c.name, c.label) for c in loaded] == [("a2_s3_t1", 1)]
     assert [c.name for c in clips.load("test")] == ["a1_s2_t1", "a2_s2_t1"]
+    assert clips.entries("validation") == []
     assert clips.window_s() == pytest.approx(8 / 30)
