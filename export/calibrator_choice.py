@@ -70,7 +70,7 @@ class Choice:
     def table(self) -> Table:
         """Return the comparison for people."""
         seen = "trained on" if self.trained_on else "not trained on"
-        table = Table(title=f"int8 on {self.clips} clips of subject {self.held_out} ({seen}), by range estimator")
+        table = Table(title=f"int8 on subject {self.held_out} ({seen}), {self.clips} clips")
         for column, justify in (("estimator", "left"), ("top-1", "right"), ("NLL", "right"), ("", "left")):
             table.add_column(column, justify=justify)  # type: ignore[arg-type]
         for name, score in self.scores.items():

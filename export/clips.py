@@ -50,11 +50,14 @@ class RunClips:
         self._config = config.copy_and_resolve_references()
         self._config.clip.views = 1
         self._recordings = open_recordings(self._config)
+        self._entries: dict[str, list[Entry]] = {}  # labels are in the recordings, which may be slow to read
 
     def entries(self, side: str) -> list[Entry]:
         """Return what there is on a side, "train", "validation" or "test"."""
-        found = [self._recordings.source[index] for index in self._recordings.indices(side)]
-        return [Entry(recording.name, recording.subject, recording.label) for recording in found]
+        if side not in self._entries:
+            found = (self._recordings.source[index] for index in self._recordings.indices(side))
+            self._entries[side] = [Entry(recording.name, recording.subject, recording.label) for recording in found]
+        return list(self._entries[side])
 
     def load(self, side: str, names: Sequence[str] | None = None) -> Iterator[Clip]:
         """Yield the clips of a side: those of some recordings, or all of them."""
@@ -84,7 +87,7 @@ def check_trained_on(workdir: Path, entries: Sequence[Entry]) -> None:
     Raises:
       ExportError: if they are others.
     """
-    trained = json.loads((workdir / "run.json").read_text())["train_recordings"]
+    trained = json.loads((workdir / "run.json").read_text()).get("train_recordings")
     if fingerprint(entry.name for entry in entries) != trained:
         raise ExportError(
             f"the {len(entries)} training recordings found are not those that the run in {workdir} was trained on: "
