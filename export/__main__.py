@@ -10,11 +10,13 @@ from pathlib import Path
 from datasets.errors import DatasetError
 from export import formats
 from export.errors import ExportError
-from hartx.errors import HartxError
+from export.estimators import AUTO, ESTIMATORS
+from hartx.errors import HartxError, suggestion
 
 _EPILOG = f"""\
 A bundle is one folder and all the device needs: the models, calibration.json (where ranges of values were
-measured for int8), bundle.json, export.json (how the export went) and model_card.md. Each model is compared with
+measured for int8), calibration.cache (the same scales for TensorRT), bundle.json, export.json (how the export
+went) and model_card.md. Each model is compared with
 the trained one on recordings before anything is written; ranges come from training recordings only.
 
 formats:
@@ -48,6 +50,14 @@ def _count(text: str, expected: str = "a whole number from 1") -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} was given; {expected} is expected")
     return int(text)
+
+
+def _calibrator(text: str) -> str:
+    names = (AUTO, *ESTIMATORS)
+    if text not in names:
+        near = suggestion(text, names)
+        raise argparse.ArgumentTypeError(f"{text!r} was given; one of {', '.join(names)} is expected{near}")
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,16 +103,24 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="training clips on which ranges of values are measured, spread over the actions (default: %(default)s)",
     )
+    parser.add_argument(
+        "--calibrator",
+        type=_calibrator,
+        default=defaults.calibrator,
+        metavar="NAME",
+        help=f"how a tensor's range follows from its values: {', '.join(ESTIMATORS)}; default: {AUTO}, the one whose "
+        "int8 model is most accurate on a training subject that the ranges did not come from",
+    )
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = _parser().parse_args(argv)
-    options = formats.Options(args.opset, args.batch, args.softmax, args.calibration_clips)
+    options = formats.Options(args.opset, args.batch, args.softmax, args.calibration_clips, args.calibrator)
     logging.getLogger("jax2onnx").setLevel(logging.ERROR)
     # Imported here, so that --help and a mistyped flag answer at once.
-    from export.clips import RunClips
+    from export.clips import RunClips, check_trained_on
     from export.exporter import check_target, export
     from export.steps import Steps
     from hartx.run import load_run
@@ -112,6 +130,7 @@ def main(argv: list[str] | None = None) -> int:
         run = load_run(args.workdir)
         check_target(args.bundle, run)  # before recordings are opened, which may take a while
         clips = RunClips(run.config)
+        check_trained_on(args.workdir, clips.entries("train"))
         export(run, clips, args.bundle, args.formats, options, Steps())
     except (ExportError, HartxError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)

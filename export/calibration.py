@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 
-from export.clips import Entry
+from export.clips import Clips, Entry, choose_stratified, load_for_calibration
 from export.errors import ExportError
+from export.estimators import INT8_MAX, estimate
 from export.inputs import ModelInput, to_feeds
+from export.magnitudes import BINS, Magnitudes, count_magnitudes, largest_magnitude
 from export.session import Session
 from hartx.data import Clip
 
-# Symmetric int8 uses -127..127; -128 has no counterpart.
-INT8_MAX = 127
+
+def int8_scale(range_: float) -> np.float32:
+    """Return the size of one int8 step of a tensor of some range.
+
+    A tensor that was 0 on every clip has no range; any scale keeps its zeros exact, 1 is taken.
+    """
+    return np.float32(range_ / INT8_MAX if range_ > 0 else 1.0)
 
 
 @dataclass(frozen=True)
@@ -26,11 +33,13 @@ class Calibration:
     """What the activations' scales come from.
 
     Attributes:
-      estimator: how a range follows from the values; "max" is the largest magnitude seen.
+      estimator: how a range follows from the values, one of `export.estimators.ESTIMATORS`.
       clips: names of the recordings, one clip of each.
       clips_per_class: class name to number of clips.
       ranges: tensor to the magnitude that becomes 127.
       model_sha256: of the float model's file in which these tensors are.
+      subjects: whose recordings these are.
+      candidates: how the estimators compared (`Choice.to_json`); None if one was asked for by name.
     """
 
     estimator: str
@@ -38,74 +47,114 @@ class Calibration:
     clips_per_class: Mapping[str, int]
     ranges: Mapping[str, float]
     model_sha256: str
+    subjects: tuple[int, ...] = ()
+    candidates: Mapping[str, Any] | None = None
 
     def scale(self, tensor: str) -> np.float32:
-        """Return the size of one int8 step of a tensor.
+        """Return the size of one int8 step of a tensor, see `int8_scale`."""
+        return int8_scale(self.ranges[tensor])
 
-        A tensor that was 0 on every clip has no range; any scale keeps its zeros exact, 1 is taken.
-        """
-        return np.float32(self.ranges[tensor] / INT8_MAX if self.ranges[tensor] > 0 else 1.0)
+    @property
+    def scales(self) -> dict[str, np.float32]:
+        """Tensor to the size of its int8 step, by name."""
+        return {name: self.scale(name) for name in sorted(self.ranges)}
 
     def to_json(self) -> dict[str, Any]:
         """Return the contents of `calibration.json`."""
         return {
             "estimator": self.estimator,
             "model_sha256": self.model_sha256,
+            "subjects": list(self.subjects),
             "clips": list(self.clips),
             "clips_per_class": dict(self.clips_per_class),
-            "tensors": {
-                name: {"range": self.ranges[name], "scale": float(self.scale(name))} for name in sorted(self.ranges)
-            },
+            "tensors": {name: {"range": self.ranges[name], "scale": float(s)} for name, s in self.scales.items()},
+            "candidates": self.candidates,
         }
 
 
-def measure_ranges(
-    model: onnx.ModelProto,
-    tensors: Sequence[str],
-    inputs: tuple[ModelInput, ...],
-    clips: Iterable[Clip],
-) -> dict[str, float]:
-    """Return the largest magnitude of each tensor over clips, which are read one at a time.
-
-    Raises:
-      ExportError: if a clip makes a value that is not finite.
-    """
-    session = Session(_with_outputs(model, tensors))
-    largest = dict.fromkeys(tensors, 0.0)
-    for clip in clips:
-        for name, values in zip(tensors, session.run(to_feeds(inputs, [clip.inputs]), tensors), strict=True):
-            magnitude = float(np.abs(values).max())
-            if not np.isfinite(magnitude):
-                raise ExportError(f"recording {clip.name} makes a value of {magnitude} in {name}; it cannot be scaled")
-            largest[name] = max(largest[name], magnitude)
-    return largest
+def _uncounted(clips: Iterable[Clip], count: int) -> Iterable[Clip]:
+    return clips
 
 
-def calibrate(
-    model: onnx.ModelProto,
-    tensors: Sequence[str],
-    inputs: tuple[ModelInput, ...],
-    labels: tuple[str, ...],
-    chosen: Sequence[Entry],
-    clips: Iterable[Clip],
-) -> Calibration:
-    """Return the ranges of tensors over training clips.
+@dataclass(frozen=True)
+class Calibrator:
+    """Measures tensors of a float model. There is no way to give it clips of the test side.
 
-    Args:
+    Attributes:
       model: the float model.
       tensors: names of what is to be quantised.
       inputs: what the model reads.
-      labels: names of the classes.
-      chosen: the recordings, from `clips.choose_stratified`.
-      clips: their clips.
+      clips: the recordings.
+      progress: passes clips on and shows how many of how many there have been.
     """
-    counts = Counter(labels[entry.label] for entry in chosen)
+
+    model: onnx.ModelProto
+    tensors: Sequence[str]
+    inputs: tuple[ModelInput, ...]
+    clips: Clips
+    progress: Callable[[Iterable[Clip], int], Iterable[Clip]] = _uncounted
+
+    def choose(self, count: int, subjects: Iterable[int] | None = None) -> list[Entry]:
+        """Return training recordings of some subjects, of all by default, spread over the classes."""
+        wanted = None if subjects is None else set(subjects)
+        entries = [e for e in self.clips.entries("train") if wanted is None or e.subject in wanted]
+        return choose_stratified(entries, count)
+
+    def measure(self, chosen: Sequence[Entry]) -> dict[str, Magnitudes]:
+        """Return the magnitudes of each tensor over one clip of each recording, read twice, one at a time.
+
+        Raises:
+          ExportError: if a clip is missing or of the test side, or makes a value that is not finite.
+        """
+        session = Session(_with_outputs(self.model, self.tensors))
+        largest = dict.fromkeys(self.tensors, 0.0)
+        for clip, name, values in self._values(session, chosen):
+            magnitude = largest_magnitude(values)
+            if not np.isfinite(magnitude):
+                raise ExportError(f"recording {clip.name} makes a value of {magnitude} in {name}; it cannot be scaled")
+            largest[name] = max(largest[name], magnitude)
+        counts = {name: np.zeros(BINS, np.int64) for name in self.tensors}
+        for _, name, values in self._values(session, chosen):
+            counts[name] += count_magnitudes(values, largest[name])
+        return {name: Magnitudes(largest[name], counts[name]) for name in self.tensors}
+
+    def _values(self, session: Session, chosen: Sequence[Entry]) -> Iterable[tuple[Clip, str, np.ndarray]]:
+        for clip in self.progress(load_for_calibration(self.clips, "train", chosen), len(chosen)):
+            for name, values in zip(
+                self.tensors, session.run(to_feeds(self.inputs, [clip.inputs]), self.tensors), strict=True
+            ):
+                yield clip, name, values
+
+
+def calibrate(
+    calibrator: Calibrator,
+    labels: tuple[str, ...],
+    count: int,
+    estimator: str,
+    candidates: Mapping[str, Any] | None = None,
+) -> Calibration:
+    """Return the ranges of a model's tensors over training clips.
+
+    Args:
+      calibrator: the model and its recordings.
+      labels: names of the classes.
+      count: number of clips, spread over the classes and over all training subjects.
+      estimator: one of `export.estimators.ESTIMATORS`.
+      candidates: how it was chosen, None if by name.
+
+    Raises:
+      ExportError: see `Calibrator.measure`.
+    """
+    chosen = calibrator.choose(count)
+    per_class = Counter(labels[entry.label] for entry in chosen)
     return Calibration(
-        estimator="max",
+        estimator=estimator,
         clips=tuple(sorted(entry.name for entry in chosen)),
-        clips_per_class={label: counts[label] for label in labels},
-        ranges=measure_ranges(model, tensors, inputs, clips),
-        model_sha256=hashlib.sha256(model.SerializeToString()).hexdigest(),
+        clips_per_class={label: per_class[label] for label in labels},
+        ranges={name: estimate(estimator, found) for name, found in calibrator.measure(chosen).items()},
+        model_sha256=hashlib.sha256(calibrator.model.SerializeToString()).hexdigest(),
+        subjects=tuple(sorted({entry.subject for entry in chosen})),
+        candidates=candidates,
     )
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 from typing import Protocol
 
 from ml_collections import ConfigDict
 
+from export.errors import ExportError
 from hartx.data import Clip, eval_clips, open_recordings, window_s
+from hartx.run import fingerprint
+
+# Where scales may come from. The validation subject of a run is one of those whom the protocol gives to training.
+CALIBRATION_SIDES = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Clips(Protocol):
     """Where export takes clips from."""
 
     def entries(self, side: str) -> list[Entry]:
-        """Return what there is on a side, "train" or "test"."""
+        """Return what there is on a side, "train", "validation" or "test"."""
 
     def load(self, side: str, names: Sequence[str] | None = None) -> Iterator[Clip]:
         """Yield the clips of a side: those of some recordings, or all of them."""
@@ -43,11 +50,14 @@ class RunClips:
         self._config = config.copy_and_resolve_references()
         self._config.clip.views = 1
         self._recordings = open_recordings(self._config)
+        self._entries: dict[str, list[Entry]] = {}  # labels are in the recordings, which may be slow to read
 
     def entries(self, side: str) -> list[Entry]:
-        """Return what there is on a side, "train" or "test"."""
-        found = [self._recordings.source[index] for index in self._recordings.indices(side)]
-        return [Entry(recording.name, recording.subject, recording.label) for recording in found]
+        """Return what there is on a side, "train", "validation" or "test"."""
+        if side not in self._entries:
+            found = (self._recordings.source[index] for index in self._recordings.indices(side))
+            self._entries[side] = [Entry(recording.name, recording.subject, recording.label) for recording in found]
+        return list(self._entries[side])
 
     def load(self, side: str, names: Sequence[str] | None = None) -> Iterator[Clip]:
         """Yield the clips of a side: those of some recordings, or all of them."""
@@ -62,6 +72,63 @@ class RunClips:
     def window_s(self) -> float:
         """Return the seconds that one clip spans."""
         return window_s(self._config, self._recordings)
+
+
+def check_trained_on(workdir: Path, entries: Sequence[Entry]) -> None:
+    """Check that the recordings of the training side are those that a run was trained on.
+
+    With some of them gone, scales would come from the others, and a protocol that draws would draw anew and put
+    recordings that the run is tested on among those it was trained on.
+
+    Args:
+      workdir: the run, whose `run.json` has the hash of their names.
+      entries: the training side, in its order.
+
+    Raises:
+      ExportError: if they are others.
+    """
+    trained = json.loads((workdir / "run.json").read_text()).get("train_recordings")
+    if fingerprint(entry.name for entry in entries) != trained:
+        raise ExportError(
+            f"the {len(entries)} training recordings found are not those that the run in {workdir} was trained on: "
+            "some are missing, or there are more\n"
+            "  Put the recordings of config.dataset.raw_dir back as they were"
+        )
+
+
+def load_for_calibration(clips: Clips, side: str, chosen: Sequence[Entry]) -> Iterator[Clip]:
+    """Yield the clips of chosen recordings, all of them and nothing else, never one of the test side.
+
+    Raises:
+      ExportError: if one of them belongs to the test side, is not on `side`, or has no clip.
+    """
+    if side not in CALIBRATION_SIDES:
+        raise ExportError(
+            f"clips of the {side} side were asked for; calibration takes {' or '.join(CALIBRATION_SIDES)}"
+        )
+    test, there = ({entry.name for entry in clips.entries(s)} for s in ("test", side))
+    wanted = {entry.name for entry in chosen}
+    if tested := sorted(wanted & test):
+        raise ExportError(f"{_some(tested)} on the test side; calibration clips must come from training subjects")
+    if unknown := sorted(wanted - there):
+        raise ExportError(f"{_some(unknown)} not among the recordings of the {side} side")
+    missing = set(wanted)
+    for clip in clips.load(side, sorted(wanted)):
+        if clip.name not in wanted:
+            raise ExportError(f"recording {clip.name} was read for calibration without being chosen")
+        missing.discard(clip.name)
+        yield clip
+    if missing:
+        raise ExportError(
+            f"calibration clips are missing: {_some(sorted(missing))} chosen but cannot be loaded\n"
+            "  Put the recordings of config.dataset.raw_dir back as they were"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first names and how many more there are, with a verb."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more} {'are' if len(names) > 1 else 'is'}"
 
 
 def choose_stratified(entries: Sequence[Entry], count: int) -> list[Entry]:

@@ -8,15 +8,12 @@ import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx_ir as ir
 
-from export import accuracy, formats, model_card, onnx_graph, parity
+from export import accuracy, formats, model_card, onnx_graph, parity, tensorrt_cache
 from export.bundle import (
     CALIBRATION_FILE,
     EXPORT_FILE,
@@ -29,16 +26,12 @@ from export.bundle import (
     staged,
     write_description,
 )
-from export.calibration import Calibration, calibrate
 from export.clips import Clips, choose_stratified
-from export.errors import ExportError
 from export.formats import BY_NAME, Format, Options
 from export.head import Head
 from export.inputs import ModelInput, model_inputs
-from export.lint import lint
 from export.parity import Compute
 from export.product import Job, Product
-from export.quantize import NOTHING_TO_QUANTIZE, plan, quantize
 from export.session import Session
 from export.steps import Steps
 from export.trace import reference
@@ -50,14 +43,6 @@ from hartx.run import Run
 PARITY_CLIPS = 3
 
 _PACKAGES = ("jax", "flax", "jax2onnx", "onnx", "onnxruntime", "numpy")
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """An int8 model and what its scales come from."""
-
-    model: onnx.ModelProto
-    calibration: Calibration
 
 
 def export(
@@ -148,57 +133,6 @@ def make_fp32(job: Job) -> Product:
     return Product(model.SerializeToString(), compute, str(found), onnx=model)
 
 
-def make_int8(job: Job) -> Product | None:
-    """Return the int8 model; None if it was not asked for by name and is of no use.
-
-    Raises:
-      ExportError: if it was asked for and is of no use, or breaks a placement rule, or is too far from the
-        trained model.
-    """
-    made = _int8_model(job.base(), job.run, job.inputs, job.clips, job.named, job.options.calibration_clips, job.steps)
-    if made is None:
-        return None
-    compute = Session(made.model).logits
-    found = parity.check(compute, job.reference, job.inputs, job.checked, BY_NAME["onnx-int8"].tolerance)
-    check = f"placement rules hold; {found}"
-    return Product(made.model.SerializeToString(), compute, check, onnx=made.model, calibration=made.calibration)
-
-
-def _int8_model(
-    model: onnx.ModelProto,
-    run: Run,
-    inputs: tuple[ModelInput, ...],
-    clips: Clips,
-    named: bool,
-    count: int,
-    steps: Steps,
-) -> Quantized | None:
-    """Return the int8 model; None if it was not named and is of no use."""
-    graph = ir.from_proto(model)
-    placement = plan(graph)
-    if not placement.convs:
-        if named:
-            raise ExportError(f"--formats names onnx-int8, but {NOTHING_TO_QUANTIZE}\n  Export without it")
-        steps.say(f"          int8: left out, {NOTHING_TO_QUANTIZE}")
-        return None
-    with steps.step("int8 calibration") as note:
-        chosen = choose_stratified(clips.entries("train"), count)
-        loaded = clips.load("train", [entry.name for entry in chosen])
-        loaded = steps.each(loaded, len(chosen))
-        calibration = calibrate(model, placement.activations, inputs, run.labels, chosen, loaded)
-        classes = sum(number > 0 for number in calibration.clips_per_class.values())
-        note.text = f"{len(placement.activations)} scales from {len(chosen)} training clips of {classes} actions"
-    with steps.step("int8 graph") as note:
-        quantize(graph, placement, calibration.scale)
-        if violations := lint(graph):
-            raise ExportError("the int8 graph breaks placement rules\n" + "\n".join(f"  {v}" for v in violations))
-        quantized = onnx_graph.to_proto(graph)
-        onnx.checker.check_model(quantized, full_check=True)
-        adds = len(placement.residuals)
-        note.text = f"{len(placement.convs)} convolutions, {adds} residual adds; placement rules hold"
-    return Quantized(quantized, calibration)
-
-
 def _accuracy(job: Job) -> dict[str, accuracy.Accuracy]:
     with job.steps.step("accuracy") as note:
         count = len(job.clips.entries("test"))
@@ -233,6 +167,7 @@ def _write(bundle: Path, job: Job, description: Description) -> None:
     files = {BY_NAME[name].file: made.content for name, made in job.products.items()}
     if calibration is not None:
         files[CALIBRATION_FILE] = _as_json(calibration.to_json())
+        files[tensorrt_cache.CACHE_FILE] = tensorrt_cache.write(calibration.scales).encode()
     files[EXPORT_FILE] = _as_json(report(description))
     card = model_card.write(description, job.run.report, job.run.config.protocol, calibration)
     files[MODEL_CARD_FILE] = card.encode()

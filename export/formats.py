@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.errors import ExportError
+from export.estimators import AUTO
 from hartx.errors import suggestion
 
 OPSETS = range(13, 22)
@@ -26,12 +27,14 @@ class Options:
       batch: clips that the model takes at a time; None for any number.
       softmax: whether the fitted temperature and a softmax are in the model, whose output is then probabilities.
       calibration_clips: training clips on which the ranges of values are measured.
+      calibrator: how an int8 range follows from a tensor's values, of `estimators.ESTIMATORS`, or `AUTO`.
     """
 
     opset: int = 17
     batch: int | None = None
     softmax: bool = False
     calibration_clips: int = 108
+    calibrator: str = AUTO
 
     def changed(self) -> list[str]:
         """Return the names of the options that are not at their default."""
@@ -110,9 +113,9 @@ FORMATS = (
         purpose="a quarter of the size; Q/DQ for TensorRT and OpenVINO; for models with 3D convolutions",
         file="model.int8.onnx",
         precision="int8",
-        options=frozenset({"opset", "batch", "softmax", "calibration_clips"}),
+        options=frozenset({"opset", "batch", "softmax", "calibration_clips", "calibrator"}),
         tolerance=Tolerance(absolute=0, relative=0.3),
-        maker="export.exporter:make_int8",
+        maker="export.int8:make_int8",
     ),
     Format(
         name="stablehlo",

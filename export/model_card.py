@@ -97,9 +97,9 @@ def _accuracy(exports: tuple[Export, ...], calibration: Calibration | None) -> s
     if calibration is None:
         return text
     return text + (
-        f"\n\nint8: the 3D convolutions behind the stem, weights and activations, symmetric; scales from the largest "
-        f"magnitude over {len(calibration.clips)} training clips (`calibration.json`). The stem, the recurrent "
-        "layers and the head are in float."
+        f"\n\nint8: the 3D convolutions behind the stem, weights and activations, symmetric; ranges of activations "
+        f"by {calibration.estimator} over {len(calibration.clips)} training clips (`calibration.json`). The stem, the "
+        "recurrent layers and the head are in float."
     )
 
 

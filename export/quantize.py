@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from export.calibration import INT8_MAX
+from export.estimators import INT8_MAX
 from export.passes import constant
 from export.residual import Residual, is_stem, kernel_size, residuals, video_convs
 

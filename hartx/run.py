@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,10 +92,9 @@ def make_recipe(config: ConfigDict, num_classes: int, plan: Schedule) -> tuple[R
     return Recipe(config, graphdef, optimizer, rate, num_classes), state
 
 
-def fingerprint(recordings: Recordings) -> str:
-    """Return a hash of the names of the training recordings, in order."""
-    names = "\n".join(recordings.ids[i].name for i in recordings.sides.train)
-    return hashlib.sha256(names.encode()).hexdigest()
+def fingerprint(names: Iterable[str]) -> str:
+    """Return a hash of the names of the training recordings, in their order."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def keep_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> None:
@@ -108,7 +108,7 @@ def keep_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> None:
         "num_steps": plan.num_steps,
         "steps_per_epoch": plan.steps_per_epoch,
         "labels": list(recordings.labels),
-        "train_recordings": fingerprint(recordings),
+        "train_recordings": fingerprint(recordings.ids[i].name for i in recordings.sides.train),
     }
     if path.exists() and json.loads(path.read_text()) != values:
         raise HartxError(

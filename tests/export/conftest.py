@@ -36,7 +36,7 @@ class MadeUpClips:
     has_test_side: bool = True
 
     def entries(self, side: str) -> list[Entry]:
-        subjects = (1, 3) if side == "train" else (2,) if self.has_test_side else ()
+        subjects = {"train": (1, 3), "validation": (), "test": (2,) if self.has_test_side else ()}[side]
         return [
             Entry(f"a{label + 1}_s{subject}_t{trial}", subject, label)
             for trial in (1, 2)

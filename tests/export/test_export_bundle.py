@@ -21,12 +21,14 @@ import export.exporter
 import hartx.run
 from edge import ActionRecognizer
 from edge.bundle import read_bundle
+from edge.errors import EdgeError
 from edge.preprocess import prepare_clip
 from edge.sampling import regular_track
-from export import onnx_graph, parity
+from export import onnx_graph, parity, tensorrt_cache
 from export.bundle import staged
 from export.clips import RunClips
 from export.errors import ExportError
+from export.estimators import ESTIMATORS
 from export.formats import Options, Tolerance, parse
 from export.inputs import model_inputs, to_feeds
 from export.session import Session
@@ -35,6 +37,7 @@ from hartx.data import Recordings
 from hartx.data.source import RecordingSource
 from hartx.errors import HartxError
 from hartx.protocol import RecordingId, sides
+from hartx.run import fingerprint
 
 
 @pytest.fixture
@@ -45,12 +48,14 @@ def traced_once(fusion, skeleton_only, monkeypatch):
     monkeypatch.setattr(export.exporter, "reference", lambda _, inputs: by_inputs[len(inputs)].reference)
 
 
-def run_export(exported, bundle: Path, *, run=None, clips=None, formats=None, calibration_clips=10, **options) -> str:
+def run_export(
+    exported, bundle: Path, *, run=None, clips=None, formats=None, calibration_clips=10, calibrator="max", **options
+) -> str:
     """Export and return what was printed."""
     console = Console(file=io.StringIO(), width=120)
     run, clips = run or exported.run, clips or exported.clips
     chosen = None if formats is None else parse(formats)
-    options = Options(calibration_clips=calibration_clips, **options)
+    options = Options(calibration_clips=calibration_clips, calibrator=calibrator, **options)
     export.exporter.export(run, clips, bundle, chosen, options, Steps(console))
     return console.file.getvalue()
 
@@ -66,6 +71,7 @@ def test_bundle_is_complete_and_the_device_accepts_it(fusion, tmp_path, traced_o
     printed = run_export(fusion, tmp_path / "a")
     assert set(contents(tmp_path / "a")) == {
         "bundle.json",
+        "calibration.cache",
         "calibration.json",
         "export.json",
         "model.fp32.onnx",
@@ -138,6 +144,28 @@ def test_calibration_file_names_training_recordings_and_its_model(fusion, tmp_pa
         if entry.name.endswith("_scale") and not entry.dims
     }
     assert scales == {f"{name}_scale": entry["scale"] for name, entry in calibration["tensors"].items()}
+    cached = tensorrt_cache.read((tmp_path / "a" / "calibration.cache").read_text()).scales
+    assert cached == {name: entry["scale"] for name, entry in calibration["tensors"].items()}
+
+
+def test_changed_cache_is_refused(fusion, tmp_path, traced_once):
+    run_export(fusion, tmp_path / "a")
+    cache = tmp_path / "a" / "calibration.cache"
+    cache.write_text(cache.read_text().replace("8502", "8601"))
+    with pytest.raises(EdgeError, match=r"calibration\.cache does not match its bundle"):
+        read_bundle(tmp_path / "a")
+
+
+def test_best_calibrator_is_chosen_shown_and_written_down(fusion, tmp_path, traced_once):
+    printed = run_export(fusion, tmp_path / "a", calibrator="auto")
+    values = json.loads((tmp_path / "a" / "calibration.json").read_text())
+    assert set(values["candidates"]["scores"]) == {"float", *ESTIMATORS}
+    assert f"scales by {values['estimator']} from 10 training clips" in printed
+    assert all(name in printed for name in ("NLL", "chosen", *ESTIMATORS))
+    assert values["estimator"] in (tmp_path / "a" / "model_card.md").read_text()
+    run_export(fusion, tmp_path / "b", calibrator="entropy")
+    named = json.loads((tmp_path / "b" / "calibration.json").read_text())
+    assert (named["estimator"], named["candidates"]) == ("entropy", None)
 
 
 def test_model_card_tells_protocol_accuracy_and_limits(fusion, tmp_path, traced_once):
@@ -328,6 +356,7 @@ def test_next_export_cleans_up_after_a_killed_one(tmp_path):
         (["--workdir=r", "--bundle=b", "--opset=12"], "'12' was given; a whole number from 13 to 21"),
         (["--workdir=r", "--bundle=b", "--batch=some"], "'some' was given; dynamic or a whole number from 1"),
         (["--workdir=r", "--bundle=b", "--calibration_clips=0"], "'0' was given"),
+        (["--workdir=r", "--bundle=b", "--calibrator=entrpy"], "did you mean 'entropy'?"),
     ],
 )
 def test_mistyped_arguments_exit_2(arguments, message, capsys):
@@ -356,10 +385,20 @@ def test_unfinished_run_exits_1(tmp_path, capsys, monkeypatch):
 def test_command_exports(fusion, tmp_path, traced_once, monkeypatch, capsys):
     monkeypatch.setattr(hartx.run, "load_run", lambda _: fusion.run)
     monkeypatch.setattr(export.clips, "RunClips", lambda _: fusion.clips)
+    trained_on = fingerprint(entry.name for entry in fusion.clips.entries("train"))
+    (tmp_path / "run.json").write_text(json.dumps({"train_recordings": trained_on}))
     arguments = [f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}", "--formats=onnx-fp32,onnx-int8"]
     assert command.main([*arguments, "--calibration_clips=5"]) == 0
     assert "int8" in read_bundle(tmp_path / "b").precisions
     assert "parity with JAX" in capsys.readouterr().out
+
+
+def test_run_whose_recordings_changed_exits_1(fusion, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(hartx.run, "load_run", lambda _: fusion.run)
+    monkeypatch.setattr(export.clips, "RunClips", lambda _: fusion.clips)
+    (tmp_path / "run.json").write_text(json.dumps({"train_recordings": fingerprint(["a1_s1_t1"])}))
+    assert command.main([f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}"]) == 1
+    assert "not those that the run" in capsys.readouterr().err
 
 
 def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, monkeypatch):
@@ -384,4 +423,5 @@ def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, monkeypatch)
     loaded = list(clips.load("train", ["a2_s3_t1", "a1_s2_t1"]))  # the second one is of the test side
     assert [(c.name, c.label) for c in loaded] == [("a2_s3_t1", 1)]
     assert [c.name for c in clips.load("test")] == ["a1_s2_t1", "a2_s2_t1"]
+    assert clips.entries("validation") == []
     assert clips.window_s() == pytest.approx(8 / 30)

@@ -1,9 +1,7 @@
-"""INT8: where Q/DQ pairs are put, what the linter finds, and what calibration reads."""
+"""INT8: where Q/DQ pairs are put, what the linter finds, and which clips are chosen."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections import Counter
 
 import numpy as np
@@ -12,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.calibration import Calibration, calibrate, measure_ranges
+from export.calibration import Calibration, Calibrator, calibrate
 from export.clips import Entry, choose_stratified
-from export.errors import ExportError
 from export.inputs import to_feeds
 from export.lint import lint
 from export.passes import constant
@@ -25,9 +22,8 @@ from export.session import Session
 
 def calibration_of(exported, count: int) -> Calibration:
     placement = plan(ir.from_proto(exported.graph))
-    chosen = choose_stratified(exported.clips.entries("train"), count)
-    clips = exported.clips.load("train", [entry.name for entry in chosen])
-    return calibrate(exported.graph, placement.activations, exported.inputs, exported.run.labels, chosen, clips)
+    calibrator = Calibrator(exported.graph, placement.activations, exported.inputs, exported.clips)
+    return calibrate(calibrator, exported.run.labels, count, "max")
 
 
 @pytest.fixture(scope="module")
@@ -204,46 +200,7 @@ def test_linter_names_the_broken_rule_and_node(quantized, damage, rule):
     assert all(violation.node for violation in found)
 
 
-# --- calibration ------------------------------------------------------------------------------------
-
-
-def test_calibration_reads_training_recordings_only(fusion, calibration):
-    train = {entry.name for entry in fusion.clips.entries("train")}
-    test = {entry.name for entry in fusion.clips.entries("test")}
-    assert set(calibration.clips) <= train
-    assert not set(calibration.clips) & test
-    assert calibration.clips_per_class == dict.fromkeys(fusion.run.labels, 2)
-
-
-def test_scales_are_the_largest_magnitude_over_127(fusion, calibration):
-    first = calibration.ranges["MaxPool_0"]
-    clips = list(fusion.clips.load("train", calibration.clips))
-    each = [measure_ranges(fusion.graph, ["MaxPool_0"], fusion.inputs, [clip])["MaxPool_0"] for clip in clips]
-    assert first == max(each)
-    assert calibration.scale("MaxPool_0") == np.float32(first / 127)
-
-
-def test_same_recordings_give_the_same_file(fusion, calibration):
-    again = calibration_of(fusion, 10)
-    assert json.dumps(again.to_json()) == json.dumps(calibration.to_json())
-
-
-def test_more_recordings_only_widen_the_ranges(fusion, calibration):
-    wider = calibration_of(fusion, 20)
-    assert all(wider.ranges[name] >= calibration.ranges[name] for name in calibration.ranges)
-    assert len(wider.clips) == 20
-
-
-def test_dead_tensor_gets_a_usable_scale():
-    calibration = Calibration("max", (), {}, {"dead": 0.0}, "")
-    assert calibration.scale("dead") == 1
-
-
-def test_value_that_is_not_finite_is_refused_with_the_recording(fusion):
-    (clip,) = fusion.clips.load("train", ["a1_s1_t1"])
-    broken = dataclasses.replace(clip, inputs={m: np.full_like(v, np.inf) for m, v in clip.inputs.items()})
-    with pytest.raises(ExportError, match="a1_s1_t1"):
-        measure_ranges(fusion.graph, ["MaxPool_0"], fusion.inputs, [broken])
+# --- which clips -------------------------------------------------------------------------------------
 
 
 @settings(max_examples=50)

@@ -1,0 +1,147 @@
+"""Which estimator gives the most accurate int8 model, on a subject that none of its scales have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from rich.table import Table
+
+from export import onnx_graph
+from export.calibration import Calibrator, int8_scale
+from export.clips import Entry, choose_stratified, load_for_calibration
+from export.errors import ExportError
+from export.estimators import ESTIMATORS, estimate
+from export.inputs import ModelInput, to_feeds
+from export.quantize import plan, quantize
+from export.session import Session
+from hartx.data import Clip
+
+FLOAT = "float"
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good a model is on the held-out clips.
+
+    Attributes:
+      top1: share of clips whose most probable class is the right one.
+      nll: mean negative log-likelihood of the right class, in nats.
+    """
+
+    top1: float
+    nll: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """All estimators compared.
+
+    Attributes:
+      estimator: the chosen one: the highest top-1, among equals the lowest negative log-likelihood.
+      subjects: whose clips the ranges came from.
+      held_out: the subject on whose clips the int8 models were compared.
+      trained_on: whether the network was trained on that subject's recordings.
+      clips: number of these clips.
+      scores: estimator to score, and `FLOAT` to that of the float model, which is no candidate.
+    """
+
+    estimator: str
+    subjects: tuple[int, ...]
+    held_out: int
+    trained_on: bool
+    clips: int
+    scores: Mapping[str, Score]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `calibration.json` keeps under "candidates"."""
+        return {
+            "calibration_subjects": list(self.subjects),
+            "held_out_subject": self.held_out,
+            "network_was_trained_on_it": self.trained_on,
+            "held_out_clips": self.clips,
+            "scores": {name: asdict(score) for name, score in self.scores.items()},
+        }
+
+    def table(self) -> Table:
+        """Return the comparison for people."""
+        seen = "trained on" if self.trained_on else "not trained on"
+        table = Table(title=f"int8 on subject {self.held_out} ({seen}), {self.clips} clips")
+        for column, justify in (("estimator", "left"), ("top-1", "right"), ("NLL", "right"), ("", "left")):
+            table.add_column(column, justify=justify)  # type: ignore[arg-type]
+        for name, score in self.scores.items():
+            note = "chosen" if name == self.estimator else "no int8" if name == FLOAT else ""
+            table.add_row(name, f"{score.top1:.1%}", f"{score.nll:.5f}", note)
+        return table
+
+
+def choose_estimator(calibrator: Calibrator, count: int) -> Choice:
+    """Compare all estimators: ranges from some training subjects, accuracy on another one.
+
+    The other one is the run's validation subject, or else the last training subject. Where it was trained on,
+    top-1 hardly tells the candidates apart, and the likelihood decides.
+
+    Args:
+      calibrator: the float model and its recordings.
+      count: number of clips that ranges come from, and the most that accuracy is measured on.
+
+    Raises:
+      ExportError: if there is one training subject only, or see `Calibrator.measure`.
+    """
+    side, subjects, held_out = _split(calibrator)
+    magnitudes = calibrator.measure(calibrator.choose(count, subjects))
+    models = {FLOAT: calibrator.model}
+    for name in ESTIMATORS:
+        ranges = {tensor: estimate(name, found) for tensor, found in magnitudes.items()}
+        models[name] = _quantized(calibrator.model, ranges)
+    tested = choose_stratified(held_out, count)
+    clips = calibrator.progress(load_for_calibration(calibrator.clips, side, tested), len(tested))
+    scores = score(models, calibrator.inputs, clips)
+    return Choice(best(scores), subjects, held_out[0].subject, side == "train", len(tested), scores)
+
+
+def best(scores: Mapping[str, Score]) -> str:
+    """Return the estimator of the highest top-1, among equals of the lowest NLL, among these the first."""
+    candidates = [name for name in ESTIMATORS if name in scores]
+    return min(candidates, key=lambda name: (-scores[name].top1, scores[name].nll))
+
+
+def _split(calibrator: Calibrator) -> tuple[str, tuple[int, ...], Sequence[Entry]]:
+    """Return the side of the held-out recordings, the subjects that ranges come from, and those recordings."""
+    train = calibrator.clips.entries("train")
+    subjects = tuple(sorted({entry.subject for entry in train}))
+    if validation := calibrator.clips.entries("validation"):
+        return "validation", subjects, validation
+    if len(subjects) < 2:
+        raise ExportError(
+            f"--calibrator=auto holds out a training subject to compare on, but there is only subject {subjects[0]}\n"
+            "  Name one: --calibrator=percentile-99.99"
+        )
+    *others, last = subjects
+    return "train", tuple(others), [entry for entry in train if entry.subject == last]
+
+
+def _quantized(model: onnx.ModelProto, ranges: Mapping[str, float]) -> onnx.ModelProto:
+    graph = ir.from_proto(model)
+    quantize(graph, plan(graph), lambda tensor: int8_scale(ranges[tensor]))
+    return onnx_graph.to_proto(graph)
+
+
+def score(
+    models: Mapping[str, onnx.ModelProto], inputs: tuple[ModelInput, ...], clips: Iterable[Clip]
+) -> dict[str, Score]:
+    """Return the score of each model, by name. Clips are read once, one at a time; there must be one."""
+    sessions = {name: Session(model) for name, model in models.items()}
+    hits: dict[str, list[bool]] = {name: [] for name in models}
+    losses: dict[str, list[float]] = {name: [] for name in models}
+    for clip in clips:
+        feeds = to_feeds(inputs, [clip.inputs])
+        for name, session in sessions.items():
+            logits = session.logits(feeds)[0].astype(np.float64)
+            hits[name].append(bool(logits.argmax() == clip.label))
+            losses[name].append(float(np.logaddexp.reduce(logits) - logits[clip.label]))
+    return {name: Score(float(np.mean(hits[name])), float(np.mean(losses[name]))) for name in models}
