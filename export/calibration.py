@@ -100,25 +100,34 @@ class Calibrator:
         entries = [e for e in self.clips.entries("train") if wanted is None or e.subject in wanted]
         return choose_stratified(entries, count)
 
-    def measure(self, chosen: Sequence[Entry]) -> dict[str, Magnitudes]:
-        """Return the magnitudes of each tensor over one clip of each recording, read twice, one at a time.
+    def largest(self, chosen: Sequence[Entry]) -> dict[str, float]:
+        """Return the largest magnitude of each tensor over one clip of each recording, read one at a time.
 
         Raises:
           ExportError: if a clip is missing or of the test side, or makes a value that is not finite.
         """
-        session = Session(_with_outputs(self.model, self.tensors))
         largest = dict.fromkeys(self.tensors, 0.0)
-        for clip, name, values in self._values(session, chosen):
+        for clip, name, values in self._values(chosen):
             magnitude = largest_magnitude(values)
             if not np.isfinite(magnitude):
                 raise ExportError(f"recording {clip.name} makes a value of {magnitude} in {name}; it cannot be scaled")
             largest[name] = max(largest[name], magnitude)
+        return largest
+
+    def measure(self, chosen: Sequence[Entry]) -> dict[str, Magnitudes]:
+        """Return the magnitudes of each tensor over one clip of each recording, read twice.
+
+        Raises:
+          ExportError: see `largest`.
+        """
+        largest = self.largest(chosen)
         counts = {name: np.zeros(BINS, np.int64) for name in self.tensors}
-        for _, name, values in self._values(session, chosen):
+        for _, name, values in self._values(chosen):
             counts[name] += count_magnitudes(values, largest[name])
         return {name: Magnitudes(largest[name], counts[name]) for name in self.tensors}
 
-    def _values(self, session: Session, chosen: Sequence[Entry]) -> Iterable[tuple[Clip, str, np.ndarray]]:
+    def _values(self, chosen: Sequence[Entry]) -> Iterable[tuple[Clip, str, np.ndarray]]:
+        session = Session(_with_outputs(self.model, self.tensors))
         for clip in self.progress(load_for_calibration(self.clips, "train", chosen), len(chosen)):
             for name, values in zip(
                 self.tensors, session.run(to_feeds(self.inputs, [clip.inputs]), self.tensors), strict=True

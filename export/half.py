@@ -17,8 +17,7 @@ import onnx
 import onnx_ir as ir
 
 from export import onnx_graph, parity, structure
-from export.calibration import measure_ranges
-from export.clips import choose_stratified
+from export.calibration import Calibrator
 from export.errors import ExportError
 from export.formats import BY_NAME
 from export.passes import constant, infer_shapes, remove_unused
@@ -43,9 +42,9 @@ def make_fp16(job: Job) -> Product:
     """
     base, tolerance = job.base(), BY_NAME["onnx-fp16"].tolerance
     with job.steps.step("fp16 ranges") as note:
-        chosen = choose_stratified(job.clips.entries("train"), job.options.calibration_clips)
-        loaded = job.clips.load("train", [entry.name for entry in chosen])
-        ranges = measure_ranges(base, float_tensors(base), job.inputs, job.steps.each(loaded, len(chosen)))
+        calibrator = Calibrator(base, float_tensors(base), job.inputs, job.clips, job.steps.each)
+        chosen = calibrator.choose(job.options.calibration_clips)
+        ranges = calibrator.largest(chosen)
         widest = max(ranges, key=lambda name: ranges[name])
         note.text = (
             f"largest value {ranges[widest]:.3g} of {HALF_MAX:.0f}, in {widest}, on {len(chosen)} training clips"

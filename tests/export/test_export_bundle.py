@@ -55,7 +55,9 @@ def run_export(
     console = Console(file=io.StringIO(), width=120)
     run, clips = run or exported.run, clips or exported.clips
     chosen = None if formats is None else parse(formats)
-    options = Options(calibration_clips=calibration_clips, calibrator=calibrator, **options)
+    if formats != "onnx-fp32":  # which knows nothing of calibration
+        options |= {"calibration_clips": calibration_clips, "calibrator": calibrator}
+    options = Options(**options)
     export.exporter.export(run, clips, bundle, chosen, options, Steps(console))
     return console.file.getvalue()
 

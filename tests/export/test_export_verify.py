@@ -68,7 +68,7 @@ def clips(run) -> MadeUpClips:
 
 def export_to(folder: Path, run: Run, clips: MadeUpClips, names: str = EVERY, **options) -> str:
     console = Console(file=io.StringIO(), width=200)
-    write_bundle(run, clips, folder, parse(names), Options(**{"calibration_clips": 10, **options}), Steps(console))
+    write_bundle(run, clips, folder, parse(names), Options(**{"calibration_clips": 10, "calibrator": "max", **options}), Steps(console))
     return console.file.getvalue()
 
 
@@ -102,7 +102,8 @@ def test_each_format_tells_time_path_size_and_check_and_the_report_is_kept(whole
         assert "differ by at most" in entry["check"]
         (line,) = [line for line in printed.splitlines() if f"{row.name}: {path}" in line]
         assert f"{path.stat().st_size:,} bytes" in line and entry["check"] in line
-    assert report["options"] == {"opset": 17, "batch": None, "softmax": False, "calibration_clips": 10}
+    options = {"opset": 17, "batch": None, "softmax": False, "calibration_clips": 10, "calibrator": "max"}
+    assert report["options"] == options
     assert "export.json" in json.loads((folder / "bundle.json").read_text())["files"]
     assert set(read_bundle(folder).precisions) == {"fp32", "fp16", "int8"}
 
