@@ -58,8 +58,7 @@ class FakeCuda:
     def allocate(self, size_bytes: int) -> int:
         if size_bytes > self._free_bytes:
             raise EdgeError("CUDA failed in cuMemAlloc_v2: out of memory (code 2)")
-        address = 4096 * (1 + len(self._world.memory))
-        assert address not in self._world.memory
+        address = max(self._world.memory, default=0) + 4096
         self._world.memory[address] = np.zeros(size_bytes, np.uint8)
         return address
 
@@ -316,5 +315,5 @@ class _Context:
         dtype = np.float16 if precision == "fp16" else np.float32
         value = np.inf if precision in self._world.infinite else 1.5
         logits = np.full(self.get_tensor_shape("logits"), value, dtype)
-        self._world.memory[self._addresses["logits"]][:] = logits.reshape(-1).view(np.uint8)
+        self._world.memory[self._addresses["logits"]][: logits.nbytes] = logits.reshape(-1).view(np.uint8)
         return True
