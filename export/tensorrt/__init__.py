@@ -1,0 +1,16 @@
+"""A bundle -> a TensorRT engine, on the device that will run it.
+
+These files run where there is no JAX: they import `edge`, numpy and, when something is built, the `tensorrt`
+that the device has. Python 3.8 and up.
+
+  versions     what each TensorRT release can do
+  onnx_header  opset and inputs of a model file, read without the onnx package
+  plan         what is to be done, as data, for a bundle and a release
+  trtexec      the same as a shell command, for releases too old for the rest
+  builder      carries a plan out
+  calibration  the scales of calibration.json as TensorRT's own calibration cache
+  cuda         the GPU: its name, its memory, a stream
+  runner       an engine that runs on arrays
+  choose       times of engines that take turns, and which one is kept
+  record       the JSON beside an engine, and whether an engine may be loaded here
+"""

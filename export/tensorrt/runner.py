@@ -1,0 +1,86 @@
+"""An engine that runs on arrays."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Tuple
+
+import numpy as np
+
+from edge.errors import EdgeError
+from export.tensorrt.cuda import Cuda
+
+# By the names of TensorRT's own types. Its `nptype` fails in 8.5 and 8.6 with numpy 1.24, which removed `np.bool`.
+_DTYPES = {"FLOAT": np.float32, "HALF": np.float16}
+
+
+class Runner:
+    """A loaded engine with one output. `close` gives its memory back."""
+
+    def __init__(self, trt: Any, logger: Any, cuda: Cuda, serialized: bytes) -> None:
+        """Load an engine.
+
+        Args:
+          trt: the tensorrt module.
+          logger: from `builder.make_logger`.
+          cuda: the GPU.
+          serialized: the engine.
+
+        Raises:
+          EdgeError: if TensorRT refuses it, or there is not enough memory.
+        """
+        logger.errors.clear()
+        self._cuda = cuda
+        self._buffers: Dict[str, Tuple[int, int]] = {}
+        self._runtime = trt.Runtime(logger)
+        engine = self._engine = self._runtime.deserialize_cuda_engine(serialized)
+        context = self._context = None if engine is None else engine.create_execution_context()
+        if engine is None or context is None:
+            said = "; ".join(logger.errors[:3]) or "it does not say why"
+            raise EdgeError(
+                f"TensorRT cannot load the engine: {said}\n  Build it again on this device, with memory free"
+            )
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        self._inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        (self._output,) = [name for name in names if name not in self._inputs]
+        self._dtypes = {name: _DTYPES[engine.get_tensor_dtype(name).name] for name in names}
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the output, (B, ...) float32, for inputs by name, (B, ...) float32.
+
+        Raises:
+          EdgeError: if the inputs do not fit the engine, or the GPU fails.
+        """
+        context = self._context
+        arrays = {name: np.ascontiguousarray(inputs[name], self._dtypes[name]) for name in self._inputs}
+        for name, array in arrays.items():  # they must live until the stream has read them
+            if not context.set_input_shape(name, array.shape):
+                raise EdgeError(
+                    f"the engine takes no {name} of shape {array.shape}\n  Build it with another --max_batch"
+                )
+            self._cuda.to_gpu(self._place(name, array.nbytes), array)
+        output = np.empty(tuple(context.get_tensor_shape(self._output)), self._dtypes[self._output])
+        address = self._place(self._output, output.nbytes)
+        if not context.execute_async_v3(self._cuda.stream):
+            raise EdgeError("TensorRT cannot run the engine\n  Build it again on this device")
+        self._cuda.from_gpu(output, address)
+        self._cuda.wait()
+        return output.astype(np.float32)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        for address, _ in self._buffers.values():
+            self._cuda.free(address)
+        self._buffers.clear()
+
+    def _place(self, name: str, size_bytes: int) -> int:
+        """Return an address that is large enough for a tensor, known to the engine."""
+        context = self._context
+        address, size = self._buffers.get(name, (0, 0))
+        if size < size_bytes:
+            if size:
+                self._cuda.free(address)
+                del self._buffers[name]
+            address = self._cuda.allocate(size_bytes)
+            self._buffers[name] = (address, size_bytes)
+        context.set_tensor_address(name, address)
+        return address

@@ -1,0 +1,387 @@
+"""The whole command on a device that is made up: every release's names, every way it can go wrong."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from edge.errors import EdgeError
+from export.tensorrt import choose as choosing
+from export.tensorrt import command
+from export.tensorrt.__main__ import main
+from export.tensorrt.choose import Candidate, choose
+from export.tensorrt.cuda import Gpu
+from export.tensorrt.runner import Runner
+from tests.export.fake_tensorrt import FakeCuda, World, make_tensorrt
+from tests.export.tensorrt_bundle import make_model, seal, write_bundle
+from tests.export.tensorrt_names import read_api
+
+RELEASES = list(read_api())
+BOTH = {"fp32": 0.9, "int8": 0.898}
+ORIN = Gpu("Orin", "8.7", "R36, CUDA 12.6")
+
+
+@pytest.fixture
+def world(monkeypatch) -> World:
+    """A device whose clock moves only while an engine runs."""
+    world = World()
+    monkeypatch.setattr(choosing, "time", SimpleNamespace(perf_counter=lambda: world.now))
+    return world
+
+
+@pytest.fixture
+def device(world, monkeypatch):
+    """A function that puts a release, and a GPU, on the device."""
+
+    def install(release: str, gpu: Gpu = ORIN) -> None:
+        monkeypatch.setitem(sys.modules, "tensorrt", make_tensorrt(release, world))
+        monkeypatch.setattr(command, "Cuda", lambda: FakeCuda(world, gpu))
+
+    return install
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return write_bundle(tmp_path / "a", top1=BOTH)
+
+
+def build(folder: Path, *options: str) -> int:
+    return main([f"--bundle={folder}", "--iterations=5", *options])
+
+
+def record_of(folder: Path) -> dict:
+    return json.loads((folder / "engine.json").read_text())
+
+
+# --- every release ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_both_are_built_timed_and_the_faster_one_is_kept_and_loads(release, device, world, folder, capsys):
+    device(release)
+    assert build(folder, "--max_batch=2") == 0, capsys.readouterr().err
+    record = record_of(folder)
+    floats = "fp32" if release.startswith(("11", "rtx")) else "fp16"
+    assert [made["precision"] for made in world.built] == [floats, "int8"]
+    assert record["precision"] == "int8"
+    assert {c["precision"]: c["latency_ms"] for c in record["candidates"]} == pytest.approx(
+        {floats: world.latency_ms[floats], "int8": 3.0}
+    )
+    assert (record["tensorrt_version"], record["gpu"]["compute_capability"]) == (release, "8.7")
+    described = json.loads((folder / "bundle.json").read_text())["files"]
+    assert record["source"] == {"file": "model.int8.onnx", "sha256": described["model.int8.onnx"]["sha256"]}
+    assert world.memory == {}, "memory of the GPU was not given back"
+    printed = capsys.readouterr().out
+    assert (
+        "kept int8: the fastest that holds the budget of 0.5 points" in printed and "0.20 points below fp32" in printed
+    )
+    assert build(folder, "--check") == 0
+    assert "int8, 3.00 ms" in capsys.readouterr().out
+    assert not list(folder.glob(".*")), "a temporary file was left"
+
+
+@pytest.mark.parametrize("release", [r for r in RELEASES if not r.startswith(("11", "rtx"))])
+def test_implicit_calibration_hands_over_the_scales(release, device, world, folder):
+    device(release)
+    assert build(folder, "--calibrator=implicit", "--precision=int8") == 0
+    (made,) = world.built
+    assert made["source"] == "model.fp32.onnx" and made["builder_flags"] == {"FP16", "INT8"}
+    lines = made["scales"].decode().splitlines()
+    assert lines[0].endswith("-EntropyCalibration2")
+    assert [line.split(":")[0] for line in lines[1:]] == ["features", "video"]
+
+
+def test_timings_of_kernels_are_kept_and_those_of_another_device_are_not_taken(device, world, folder):
+    device("10.3.0")
+    build(folder)
+    build(folder)
+    assert [made["cache"] for made in world.built] == [b"", *[b"timings of fake"] * 3]
+    (folder / "timing.cache").write_bytes(b"timings of a real one")
+    build(folder)
+    assert world.built[4]["cache"] == b""
+
+
+def test_a_fixed_batch_is_built_without_profiles(device, world, tmp_path):
+    device("8.6.1")
+    folder = write_bundle(tmp_path / "b", top1={"fp32": 0.9}, models={"fp32": make_model(batch=3)})
+    assert build(folder) == 0
+    assert world.built[0]["profiles"] == {}
+
+
+def test_half_precision_outputs_come_back_as_floats(world):
+    trt = make_tensorrt("10.3.0", world)
+    note = {"precision": "fp16", "profiles": {}, "inputs": ["video", "skeleton"]}
+    runner = Runner(
+        trt, SimpleNamespace(errors=[]), FakeCuda(world, ORIN), b"fake engine " + json.dumps(note).encode() + b"."
+    )
+    for batch in (1, 4, 2):
+        video, skeleton = np.zeros((batch, 1, 4, 16, 16), np.float32), np.zeros((batch, 6, 75), np.float32)
+        logits = runner.run({"video": video, "skeleton": skeleton})
+        assert logits.dtype == np.float32 and (logits == 1.5).all() and logits.shape == (batch, 3)
+    assert len(world.memory) == 3
+    runner.close()
+    assert world.memory == {}
+
+
+def test_a_batch_beyond_the_profile_is_refused(world):
+    trt = make_tensorrt("10.3.0", world)
+    shape = [1, 1, 4, 16, 16]
+    note = {"precision": "fp32", "profiles": {"video": [shape, shape, shape]}, "inputs": ["video"]}
+    runner = Runner(
+        trt, SimpleNamespace(errors=[]), FakeCuda(world, ORIN), b"fake engine " + json.dumps(note).encode() + b"."
+    )
+    with pytest.raises(EdgeError, match=r"takes no video of shape \(2, 1, 4, 16, 16\)"):
+        runner.run({"video": np.zeros((2, 1, 4, 16, 16), np.float32)})
+
+
+# --- which one is kept --------------------------------------------------------------------------------
+
+
+def test_int8_that_is_slower_is_not_kept(device, world, folder, capsys):
+    device("10.3.0")
+    world.latency_ms["int8"] = 5.5
+    build(folder)
+    assert record_of(folder)["precision"] == "fp16"
+    assert "fp16 5.00 ms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("top1", "why"), [(0.88, "2.00 points below fp32, too many"), (None, "accuracy not measured")])
+def test_int8_that_loses_too_much_or_nobody_knows_is_kept_by_name_only(top1, why, device, tmp_path, capsys):
+    device("10.3.0")
+    folder = write_bundle(tmp_path / "b", top1={"fp32": 0.9, "int8": top1})
+    build(folder)
+    assert record_of(folder)["precision"] == "fp16"
+    assert why in capsys.readouterr().out
+    build(folder, "--precision=int8")
+    assert record_of(folder)["precision"] == "int8"
+    assert "int8: it was asked for" in capsys.readouterr().out
+
+
+def test_the_budget_may_be_widened(device, tmp_path):
+    device("10.3.0")
+    folder = write_bundle(tmp_path / "b", top1={"fp32": 0.9, "int8": 0.88})
+    build(folder, "--max_drop=2")
+    assert record_of(folder)["precision"] == "int8"
+
+
+def test_if_nothing_holds_the_budget_nothing_is_kept():
+    candidates = (Candidate("fp16", 5.0, 0.8, 10.0), Candidate("int8", 3.0, 0.7, 20.0))
+    with pytest.raises(EdgeError, match=r"no engine holds the budget(.|\n)*--max_drop"):
+        choose(candidates, 0.5, by_name=False)
+
+
+def test_a_drop_of_exactly_the_budget_holds_it():
+    assert choose((Candidate("int8", 3.0, 0.895, 0.5),), 0.5, by_name=False).kept.precision == "int8"
+
+
+def test_a_gpu_without_int8_gets_half_precision(device, world, folder, capsys):
+    world.int8 = False
+    device("8.6.1", Gpu("NVIDIA Tegra X1", "5.3", "R32"))
+    assert build(folder) == 0
+    assert [made["precision"] for made in world.built] == ["fp16"]
+    assert "NVIDIA Tegra X1 (compute capability 5.3) has no int8 arithmetic" in capsys.readouterr().out
+    assert build(folder, "--precision=int8") == 1
+    assert "Take --precision=fp16" in capsys.readouterr().err
+
+
+def test_engines_take_turns(world, monkeypatch):
+    order = []
+
+    class Runs:
+        def __init__(self, name):
+            self.name = name
+
+        def run(self, inputs):
+            order.append(self.name)
+            return np.zeros((1, 3))
+
+    choosing.time_in_turns({"a": Runs("a"), "b": Runs("b")}, {}, warmup=1, iterations=3)
+    assert "".join(order) == "baabbaab"
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def built(device, folder, capsys) -> Path:
+    """A bundle with an engine in it, by TensorRT 10.3.0 on an Orin."""
+    device("10.3.0")
+    assert build(folder) == 0
+    capsys.readouterr()
+    return folder
+
+
+def truncate(folder, device):
+    engine = folder / "engine"
+    engine.write_bytes(engine.read_bytes()[:-20])
+    return "size in bytes"
+
+
+def change_a_byte(folder, device):
+    engine = folder / "engine"
+    engine.write_bytes(b"F" + engine.read_bytes()[1:])
+    return "sha256"
+
+
+def another_release(folder, device):
+    device("10.13.3.9")
+    return "TensorRT version(.|\n)*says 10.3.0, here it is 10.13.3.9"
+
+
+def another_gpu(folder, device):
+    device("10.3.0", Gpu("Thor", "11.0", "R38"))
+    return "GPU(.|\n)*says Orin, here it is Thor"
+
+
+def another_capability(folder, device):
+    device("10.3.0", Gpu("Orin", "8.6", "R36"))
+    return "compute capability"
+
+
+def another_model(folder, device):
+    model = make_model(qdq=True)
+    model.producer_name = "exported again"
+    (folder / "model.int8.onnx").write_bytes(model.SerializeToString())
+    engine, record = ((folder / name).read_bytes() for name in ("engine", "engine.json"))
+    for name in ("engine", "engine.json", "timing.cache"):
+        (folder / name).unlink()
+    seal(folder, BOTH, {})
+    (folder / "engine").write_bytes(engine)
+    (folder / "engine.json").write_bytes(record)
+    return "sha256 of model.int8.onnx"
+
+
+def no_record(folder, device):
+    (folder / "engine.json").unlink()
+    return "there is no .*engine.json"
+
+
+def no_engine(folder, device):
+    (folder / "engine").unlink()
+    return "there is no .*engine"
+
+
+def damaged_record(folder, device):
+    (folder / "engine.json").write_text('{"gpu": ')
+    return "cannot be read as JSON"
+
+
+def record_without_a_field(folder, device):
+    record = record_of(folder)
+    del record["gpu"]
+    (folder / "engine.json").write_text(json.dumps(record))
+    return "lacks the field 'gpu'"
+
+
+def record_of_another_format(folder, device):
+    (folder / "engine.json").write_text(json.dumps({**record_of(folder), "format_version": 2}))
+    return "format version"
+
+
+FAULTS = [
+    truncate,
+    change_a_byte,
+    another_release,
+    another_gpu,
+    another_capability,
+    another_model,
+    no_record,
+    no_engine,
+]
+FAULTS += [damaged_record, record_without_a_field, record_of_another_format]
+
+
+@pytest.mark.parametrize("damage", FAULTS, ids=lambda damage: damage.__name__)
+def test_an_engine_that_does_not_belong_here_is_not_loaded(damage, built, device, capsys, monkeypatch):
+    pattern = damage(built, device)
+    monkeypatch.setattr(command, "Runner", lambda *_: pytest.fail("the engine was loaded"))
+    assert build(built, "--check") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "python -m export.tensorrt --bundle=" in error
+    with pytest.raises(EdgeError, match=pattern):
+        raise EdgeError(error)
+
+
+def test_a_corrupt_engine_with_a_right_hash_is_an_error_of_tensorrt(world):
+    trt = make_tensorrt("10.3.0", world)
+    logger = SimpleNamespace(errors=[], log=lambda _, text: logger.errors.append(text))
+    with pytest.raises(EdgeError, match="cannot load the engine: the engine plan is corrupt"):
+        Runner(trt, logger, FakeCuda(world, ORIN), b"fake engine {")
+
+
+def test_a_build_that_fails_says_why_and_leaves_the_engine_that_was_there(built, world, capsys):
+    before = (built / "engine").read_bytes()
+    world.refuses = ("int8",)
+    assert build(built) == 1
+    error = capsys.readouterr().err
+    assert "cannot build int8 from" in error and "Could not find any implementation for node conv" in error
+    assert (built / "engine").read_bytes() == before
+
+
+def test_a_model_that_the_parser_refuses_names_its_complaint(device, world, folder, capsys, monkeypatch):
+    device("10.3.0")
+    monkeypatch.setattr("tests.export.fake_tensorrt.read_header", refuse)
+    assert build(folder) == 1
+    assert "cannot read" in (error := capsys.readouterr().err) and "no such operator (node -1)" in error
+
+
+def refuse(path):
+    raise EdgeError("no such operator")
+
+
+def test_infinite_logits_are_an_error(device, world, folder, capsys):
+    device("10.3.0")
+    world.infinite = ("fp16",)
+    assert build(folder) == 1
+    assert "the fp16 engine gives numbers that are not finite" in capsys.readouterr().err
+    assert not (folder / "engine").exists() and world.memory == {}
+
+
+def test_a_full_disk_leaves_what_was_there_and_no_half_file(built, world, capsys, monkeypatch):
+    before = {path.name: path.read_bytes() for path in built.iterdir()}
+    monkeypatch.setattr(os, "fsync", full_disk)
+    world.latency_ms["int8"] = 7.0  # another engine than before would be kept
+    assert build(built) == 1
+    error = capsys.readouterr().err
+    assert "cannot be written: No space left on device; the one that was there is unchanged" in error
+    assert {path.name: path.read_bytes() for path in built.iterdir()} == before
+
+
+def full_disk(_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_an_engine_whose_record_was_not_written_is_refused(built, world, device, capsys, monkeypatch):
+    written = []
+
+    def fsync(_):
+        written.append(1)
+        if len(written) == 4:  # two timing caches, the engine, and then its record
+            full_disk(_)
+
+    world.latency_ms["int8"] = 7.0
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert build(built) == 1
+    assert build(built, "--check") == 1
+    assert "is not for this device and bundle" in capsys.readouterr().err
+
+
+def test_too_little_memory_on_the_gpu_is_an_error(device, world, folder, capsys, monkeypatch):
+    device("10.3.0")
+    monkeypatch.setattr(command, "Cuda", lambda: FakeCuda(world, ORIN, free_bytes=1024))
+    assert build(folder) == 1
+    assert "out of memory" in capsys.readouterr().err
+    assert world.memory == {}
+
+
+def test_a_version_that_is_not_installed_is_refused_unless_dry(device, folder, capsys):
+    device("10.3.0")
+    assert build(folder, "--tensorrt_version=10.0.1") == 1
+    assert "the installed one is 10.3.0" in capsys.readouterr().err
