@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edge.bundle import FORMAT_VERSION
 from edge.preprocess import DepthSpec, SkeletonSpec, spec_to_dict
 
 LABELS = ["wave", "clap", "throw"]
@@ -97,11 +98,11 @@ def seal(folder: Path, top1: Mapping[str, float | None], extra: Mapping[str, Any
     for entry, spec in zip(inputs, (DEPTH, SKELETON), strict=True):
         entry |= {"dtype": "float32", "preprocess": spec_to_dict(spec)}
     values = {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "model": "small",
         "created": "2025-01-01T00:00:00+00:00",
         "inputs": inputs,
-        "output": {"name": "logits", "shape": ["batch", len(LABELS)], "dtype": "float32"},
+        "output": {"name": "logits", "is": "logits", "shape": ["batch", len(LABELS)], "dtype": "float32"},
         "window": {"frames": 4, "stride": 2, "duration_s": 2.2},
         "temperature": 1.0,
         "labels": LABELS,

@@ -75,13 +75,15 @@ def exported(fusion, tmp_path_factory) -> Path:
 
     import export.exporter
     from export import onnx_graph
+    from export.formats import Options
     from export.steps import Steps
 
     folder = tmp_path_factory.mktemp("rtx") / "a"
     with pytest.MonkeyPatch.context() as patch:  # tracing is slow, and done already
         patch.setattr(onnx_graph, "trace", lambda *_: fusion.traced)
         patch.setattr(export.exporter, "reference", lambda *_: fusion.reference)
-        export.exporter.export(fusion.run, fusion.clips, folder, None, 10, Steps(Console(file=io.StringIO())))
+        options = Options(calibration_clips=10, calibrator="max")
+        export.exporter.export(fusion.run, fusion.clips, folder, None, options, Steps(Console(file=io.StringIO())))
     return folder
 
 

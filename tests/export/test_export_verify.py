@@ -68,7 +68,8 @@ def clips(run) -> MadeUpClips:
 
 def export_to(folder: Path, run: Run, clips: MadeUpClips, names: str = EVERY, **options) -> str:
     console = Console(file=io.StringIO(), width=200)
-    write_bundle(run, clips, folder, parse(names), Options(**{"calibration_clips": 10, "calibrator": "max", **options}), Steps(console))
+    chosen = Options(**{"calibration_clips": 10, "calibrator": "max", **options})
+    write_bundle(run, clips, folder, parse(names), chosen, Steps(console))
     return console.file.getvalue()
 
 
