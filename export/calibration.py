@@ -55,9 +55,9 @@ class Calibration:
         return int8_scale(self.ranges[tensor])
 
     @property
-    def scales(self) -> dict[str, np.float32]:
+    def scales(self) -> dict[str, float]:
         """Tensor to the size of its int8 step, by name."""
-        return {name: self.scale(name) for name in sorted(self.ranges)}
+        return {name: float(self.scale(name)) for name in sorted(self.ranges)}
 
     def to_json(self) -> dict[str, Any]:
         """Return the contents of `calibration.json`."""
@@ -67,7 +67,7 @@ class Calibration:
             "subjects": list(self.subjects),
             "clips": list(self.clips),
             "clips_per_class": dict(self.clips_per_class),
-            "tensors": {name: {"range": self.ranges[name], "scale": float(s)} for name, s in self.scales.items()},
+            "tensors": {name: {"range": self.ranges[name], "scale": s} for name, s in self.scales.items()},
             "candidates": self.candidates,
         }
 
