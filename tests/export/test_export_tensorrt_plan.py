@@ -304,9 +304,9 @@ def test_a_damaged_model_is_refused_and_never_a_crash(tmp_path_factory, keep, ju
     ("version", "first"), [("8.6.1", "TRT-8601"), ("10.3.0", "TRT-100300"), ("8.5.2.2", "TRT-8502")]
 )
 def test_calibration_cache_is_in_tensorrt_s_format(version, first):
-    header, *lines = cache_of({"b": 1.0, "a": 0.0100677}, version).decode().splitlines()
+    header, *lines = cache_of({"b": 1.0, "a": 0.15625}, version).decode().splitlines()
     assert header == f"{first}-EntropyCalibration2"
-    assert lines == ["a: 3c24f305", "b: 3f800000"]
+    assert lines == ["a: 3e200000", "b: 3f800000"]
 
 
 def test_scales_are_those_of_calibration_json_and_of_this_model(bundle):
