@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
 
 from edge.bundle import BUNDLE_FILE, Bundle, read_bundle, sha256_of
 from edge.errors import EdgeError
@@ -134,7 +133,7 @@ def load(contents: Contents, row: Format) -> onnx.ModelProto:
     """
     try:
         return onnx.load(contents.path(row.file))
-    except (OSError, DecodeError, ValueError) as error:
+    except Exception as error:  # protobuf's have no common class below Exception
         raise ExportError(f"it cannot be read as ONNX: {error}") from None
 
 
