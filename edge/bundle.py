@@ -188,7 +188,7 @@ def _parse(values: Mapping[str, Any], folder: Path, where: Path) -> Bundle:
     output = take("output", dict)
     shape = _field(output, "shape", list, where, "output.")
     kind = _field(output, "is", str, where, "output.")
-    batch = shape[0] if shape else "batch"
+    batch: Any = shape[0] if shape else "batch"
     temperature = float(take("temperature", _NUMBER))
     files = take("files", dict)
     bundle = Bundle(

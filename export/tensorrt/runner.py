@@ -10,7 +10,7 @@ from edge.errors import EdgeError
 from export.tensorrt.cuda import Cuda
 
 # By the names of TensorRT's own types. Its `nptype` fails in 8.5 and 8.6 with numpy 1.24, which removed `np.bool`.
-_DTYPES = {"FLOAT": np.float32, "HALF": np.float16}
+_DTYPES: Dict[str, Any] = {"FLOAT": np.float32, "HALF": np.float16}
 
 
 class Runner:
@@ -32,13 +32,14 @@ class Runner:
         self._cuda = cuda
         self._buffers: Dict[str, Tuple[int, int]] = {}
         self._runtime = trt.Runtime(logger)
-        engine = self._engine = self._runtime.deserialize_cuda_engine(serialized)
-        context = self._context = None if engine is None else engine.create_execution_context()
+        engine: Any = self._runtime.deserialize_cuda_engine(serialized)
+        context: Any = None if engine is None else engine.create_execution_context()
         if engine is None or context is None:
             said = "; ".join(logger.errors[:3]) or "it does not say why"
             raise EdgeError(
                 f"TensorRT cannot load the engine: {said}\n  Build it again on this device, with memory free"
             )
+        self._engine, self._context = engine, context
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         self._inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         (self._output,) = [name for name in names if name not in self._inputs]

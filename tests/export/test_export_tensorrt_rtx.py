@@ -26,7 +26,7 @@ from tests.export.tensorrt_bundle import make_model, write_bundle
 
 PACKAGE = "tensorrt-rtx==1.7.1.116"
 SCRIPT = Path(__file__).with_name("build_with_rtx.py")
-_INSTALL_TIMEOUT_S = 900
+_INSTALL_TIMEOUT_S = 300
 
 
 def _folder() -> Path:
