@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before JAX is imported anywhere, and for the commands that tests start. The networks of the tests are tiny:
@@ -25,6 +27,15 @@ install_import_hook("hartx", "beartype.beartype")
 # Nothing here asserts a time: the machine may be busy with something else.
 hypothesis.settings.register_profile("hartx", deadline=None)
 hypothesis.settings.load_profile("hartx")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs() -> Iterator[None]:
+    """Free each file's compiled programs: their memory maps add up, and Linux allows a process 65530."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+
 
 REPOSITORY = Path(__file__).parent.parent
 
