@@ -184,10 +184,11 @@ def find_body(frames: np.ndarray) -> Body:
     The medians over all foreground pixels of the clip: an arm that is stretched out moves them little,
     and the crop stays the same over the clip, so that walking is seen as walking.
     """
-    _, rows, columns = np.nonzero(frames)
+    seen = np.nonzero(frames)
+    _, rows, columns = seen
     if len(rows) == 0:
         return Body(frames.shape[1] / 2, frames.shape[2] / 2, 2500.0)
-    return Body(float(np.median(rows)), float(np.median(columns)), float(np.median(frames[frames > 0])))
+    return Body(float(np.median(rows)), float(np.median(columns)), float(np.median(frames[seen])))
 
 
 def depth_side(body: Body, frame_width: int, spec: DepthSpec) -> int:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from datasets.errors import DatasetError
+from edge.errors import EdgeError
 from export import formats
 from export.errors import ExportError
 from export.estimators import AUTO, ESTIMATORS
@@ -132,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
         clips = RunClips(run.config)
         check_trained_on(args.workdir, clips.entries("train"))
         export(run, clips, args.bundle, args.formats, options, Steps())
-    except (ExportError, HartxError, DatasetError) as error:
+    except (ExportError, EdgeError, HartxError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -28,6 +28,7 @@ from export.lint import lint
 from export.parity import Compute
 from export.passes import constant
 from export.session import Session
+from export.tensorrt import cache
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,18 @@ class Contents:
         """Return the path of a file of the bundle."""
         return self.bundle.path / name
 
+    def read_text(self, name: str) -> str:
+        """Return the contents of a text file of the bundle."""
+        try:
+            return self.path(name).read_text()
+        except (OSError, ValueError) as error:
+            raise ExportError(f"{name} cannot be read: {error}") from None
+
     def read_json(self, name: str) -> dict[str, Any]:
         """Return the contents of a JSON file of the bundle."""
         try:
-            return json.loads(self.path(name).read_text())
-        except (OSError, ValueError) as error:
+            return json.loads(self.read_text(name))
+        except ValueError as error:
             raise ExportError(f"{name} cannot be read: {error}") from None
 
 
@@ -229,7 +237,10 @@ def _scales(contents: Contents, model: onnx.ModelProto) -> str:
     for name in sorted(stated.keys() | found.keys()):
         if stated.get(name) != found.get(name):
             raise ExportError(f"{name}: scale {found.get(name)} in the model, {stated.get(name)} in {CALIBRATION_FILE}")
-    return f"{len(found)} scales are those of {CALIBRATION_FILE}, measured on {base}"
+    cached = cache.read(contents.read_text(cache.CACHE_FILE)).scales
+    if cached != {name: float(scale) for name, scale in stated.items()}:
+        raise ExportError(f"{cache.CACHE_FILE} does not have the scales of {CALIBRATION_FILE}")
+    return f"{len(found)} scales are those of {CALIBRATION_FILE} and {cache.CACHE_FILE}, measured on {base}"
 
 
 def _stablehlo(contents: Contents, row: Format) -> str:

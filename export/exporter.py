@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from export import accuracy, formats, model_card, onnx_graph, parity, tensorrt_cache
+from export import accuracy, formats, model_card, onnx_graph, parity
 from export.bundle import (
     CALIBRATION_FILE,
     EXPORT_FILE,
@@ -34,6 +34,7 @@ from export.parity import Compute
 from export.product import Job, Product
 from export.session import Session
 from export.steps import Steps
+from export.tensorrt import cache
 from export.trace import reference
 from hartx.calibration import read_temperature
 from hartx.commit import git_commit
@@ -167,7 +168,7 @@ def _write(bundle: Path, job: Job, description: Description) -> None:
     files = {BY_NAME[name].file: made.content for name, made in job.products.items()}
     if calibration is not None:
         files[CALIBRATION_FILE] = _as_json(calibration.to_json())
-        files[tensorrt_cache.CACHE_FILE] = tensorrt_cache.write(calibration.scales).encode()
+        files[cache.CACHE_FILE] = cache.write(calibration.scales).encode()
     files[EXPORT_FILE] = _as_json(report(description))
     card = model_card.write(description, job.run.report, job.run.config.protocol, calibration)
     files[MODEL_CARD_FILE] = card.encode()

@@ -29,6 +29,9 @@ from hartx.results_tables import KINDS, SweepResults, choose, how_to_run, public
 
 PICTURES = ("confusion_matrix", "folds", "per_class")
 
+# Of a summary: large, and in no table.
+_UNREAD = ("confusion_matrix", "per_class")
+
 _BLOCK = re.compile(r"(<!-- results:(\S+)((?: \S+)*) -->\n)(.*?)(<!-- /results:\2 -->)", re.DOTALL)
 _MARKER = re.compile(r"<!-- /?results:")
 _PICTURE = re.compile(r"\]\((results/(\S+)-(" + "|".join(PICTURES) + r")\.png)\)")
@@ -81,7 +84,8 @@ def _keep(sweep: SweepResults, folder: Path) -> None:
     public |= {"command": public_command(public["command"]), "runs": runs}
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "sweep.json", public)
-    write_json(folder / "summary.json", sweep.summary)
+    shown = {key: value for key, value in sweep.summary.items() if key not in _UNREAD}
+    write_json(folder / "summary.json", shown)
 
 
 def write_results(root: Path, output: Path) -> list[Path]:

@@ -71,7 +71,7 @@ ENGINES = (
         module="edge.engines.onnxruntime",
         attribute="OnnxRuntimeEngine",
         # fp32 first: it has no fast int8 kernels for 3D convolutions, so int8 is smaller but not faster; nor has it
-        # kernels for float16, which it computes in float32 and rounds.
+        # kernels for float16, which it computes in float32.
         precisions=("fp32", "int8", "fp16"),
     ),
 )

@@ -8,7 +8,8 @@ that the device has. Python 3.8 and up.
   plan         what is to be done, as data, for a bundle and a release
   trtexec      the same as a shell command, for releases too old for the rest
   builder      carries a plan out
-  calibration  the scales of calibration.json as TensorRT's own calibration cache
+  cache        scales as TensorRT's own calibration cache
+  calibration  the scales of calibration.json, and a calibrator that hands them over
   cuda         the GPU: its name, its memory, a stream
   runner       an engine that runs on arrays
   choose       times of engines that take turns, and which one is kept

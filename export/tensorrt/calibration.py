@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 from typing import Any, Dict
 
 from edge.errors import EdgeError
+from export.tensorrt.cache import write as write_cache
 from export.tensorrt.versions import parse_version
 
 CALIBRATION_FILE = "calibration.json"
@@ -31,7 +31,7 @@ def read_scales(bundle: Path, model_sha256: str) -> Dict[str, float]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EdgeError(
             f"{path} holds no scales ({type(error).__name__}: {error})\n"
-            f"  Export again with int8 among the formats, or take --calibrator=qdq"
+            f"  Export again with onnx-int8 among --formats, or take --calibrator=qdq"
         ) from None
     if made_for != model_sha256:
         raise EdgeError(f"{path} is of another model ({made_for}) than {model_sha256}\n  Export the bundle again")
@@ -39,24 +39,17 @@ def read_scales(bundle: Path, model_sha256: str) -> Dict[str, float]:
 
 
 def cache_of(scales: Dict[str, float], version: str) -> bytes:
-    """Return scales as the calibration cache of a TensorRT release.
-
-    The format is what TensorRT writes itself: a line with release and algorithm, then a line a tensor with the
-    32-bit float of its scale in hexadecimal. A cache of another release is ignored.
-    """
+    """Return scales as the calibration cache of a TensorRT release; one of another release is ignored."""
     major, minor, patch = (*parse_version(version), 0)[:3]
-    release = major * 10000 + minor * 100 + patch if major >= 10 else major * 1000 + minor * 100 + patch
-    lines = [f"TRT-{release}-EntropyCalibration2"]
-    lines += [f"{name}: {struct.pack('>f', scale).hex()}" for name, scale in sorted(scales.items())]
-    return ("\n".join(lines) + "\n").encode()
+    return write_cache(scales, (major, minor, patch)).encode()
 
 
-def make_calibrator(trt: Any, cache: bytes) -> Any:
+def make_calibrator(trt: Any, finished: bytes) -> Any:
     """Return a calibrator that gives a finished cache and asks for no clips.
 
     Args:
       trt: the tensorrt module.
-      cache: from `cache_of`.
+      finished: the cache, from `cache_of`.
     """
 
     class FinishedCalibration(trt.IInt8EntropyCalibrator2):  # type: ignore[misc]  # known on the device only
@@ -72,7 +65,7 @@ def make_calibrator(trt: Any, cache: bytes) -> Any:
             return None
 
         def read_calibration_cache(self) -> bytes:
-            return cache
+            return finished
 
         def write_calibration_cache(self, written: Any) -> None:
             """Keep nothing: the scales stay those of the exporter."""

@@ -160,7 +160,7 @@ def _float_build(case: _Case, notes: List[str]) -> Build:
         return _build(case, "fp16", "fp32", builder_flags=("FP16",), why=why)
     missing = f"TensorRT {case.version} takes precisions from the file alone, and the bundle has no fp16 model"
     if case.wish.precision == "fp16":
-        raise EdgeError(f"--precision=fp16 was given; {missing}\n  Export again with fp16 among the formats")
+        raise EdgeError(f"--precision=fp16 was given; {missing}\n  Export again with onnx-fp16 among --formats")
     notes.append(f"fp32 is built instead of fp16: {missing}")
     why = "strongly typed: precisions are those of the fp32 file"
     return _build(case, "fp32", "fp32", network_flags=("STRONGLY_TYPED",), why=why)
@@ -207,7 +207,7 @@ def _build(
     if file not in bundle.precisions:
         raise EdgeError(
             f"{bundle.path} has no {file} model, only {', '.join(bundle.precisions)}\n"
-            f"  Export again with {file} among the formats (int8 only if the model has 3D convolutions)"
+            f"  Export again with onnx-{file} among --formats (int8 only if the model has 3D convolutions)"
         )
     path = bundle.precisions[file].path
     header = read_header(path)

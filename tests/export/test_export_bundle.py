@@ -24,7 +24,7 @@ from edge.bundle import read_bundle
 from edge.errors import EdgeError
 from edge.preprocess import prepare_clip
 from edge.sampling import regular_track
-from export import onnx_graph, parity, tensorrt_cache
+from export import onnx_graph, parity
 from export.bundle import staged
 from export.clips import RunClips
 from export.errors import ExportError
@@ -33,6 +33,7 @@ from export.formats import Options, Tolerance, parse
 from export.inputs import model_inputs, to_feeds
 from export.session import Session
 from export.steps import Steps
+from export.tensorrt import cache
 from hartx.data import Recordings
 from hartx.data.source import RecordingSource
 from hartx.errors import HartxError
@@ -146,7 +147,7 @@ def test_calibration_file_names_training_recordings_and_its_model(fusion, tmp_pa
         if entry.name.endswith("_scale") and not entry.dims
     }
     assert scales == {f"{name}_scale": entry["scale"] for name, entry in calibration["tensors"].items()}
-    cached = tensorrt_cache.read((tmp_path / "a" / "calibration.cache").read_text()).scales
+    cached = cache.read((tmp_path / "a" / "calibration.cache").read_text()).scales
     assert cached == {name: entry["scale"] for name, entry in calibration["tensors"].items()}
 
 

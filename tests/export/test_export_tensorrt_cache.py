@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.errors import ExportError
-from export.tensorrt_cache import read, version_number, write
+from edge.errors import EdgeError
+from export.tensorrt.cache import read, version_number, write
 
 SCALES = st.floats(2.0**-149, 2.0**127, width=32)
 NAMES = st.text(st.characters(categories=["L", "N", "P", "S"], include_characters=" "), min_size=1).filter(
@@ -53,17 +53,17 @@ def test_version_is_written_as_one_number(version, number):
     ],
 )
 def test_damaged_text_is_refused_with_its_line(text, message):
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises(EdgeError, match=message):
         read(text)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf"), 1e-50, 1e39])
 def test_scale_that_is_no_positive_float32_is_refused(scale):
-    with pytest.raises(ExportError, match=r"scale of x.*positive float32"):
+    with pytest.raises(EdgeError, match=r"scale of x.*positive float32"):
         write({"x": scale})
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "a\r", " a"])
 def test_name_that_a_line_cannot_hold_is_refused(name):
-    with pytest.raises(ExportError, match="cannot hold"):
+    with pytest.raises(EdgeError, match="cannot hold"):
         write({name: 1.0})

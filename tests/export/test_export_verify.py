@@ -272,6 +272,12 @@ def widen_a_scale(model: onnx.ModelProto) -> None:
     scale.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scale) * np.float32(1.01), name))
 
 
+def drop_the_last_line(folder: Path) -> None:
+    path = folder / "calibration.cache"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    sign(folder, path.name)
+
+
 def swap_stablehlo(folder: Path) -> None:
     path = folder / "model.stablehlo"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -332,6 +338,7 @@ DAMAGE = {
         edit_json("calibration.json", lambda v: v.update(model_sha256="0" * 64)),
         "model.int8.onnx", "scales", "measured on another model",
     ),
+    "a cache without a scale": (drop_the_last_line, "model.int8.onnx", "scales", "calibration.cache does not have"),
     "half of the StableHLO": (swap_stablehlo, "model.stablehlo", "loads in JAX; inputs and output", "cannot read"),
 }  # fmt: skip
 

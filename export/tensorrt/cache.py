@@ -4,10 +4,8 @@ For TensorRT up to 10, where INT8 without Q/DQ nodes is calibrated on the device
 The first line names version and algorithm, `TRT-8502-EntropyCalibration2`; each other line is a tensor, a colon
 and the bits of its scale (largest magnitude / 127) as a float32, most significant digit first, in hexadecimal
 ("Calibration file" in NVIDIA's sampleINT8; ONNX Runtime's reader of such tables agrees). TensorRT refuses
-a cache of another version than its own, so whoever builds on a device writes it anew for the version found there:
-`write(read(text).scales, version)`. A tensor without a line stays in float.
-
-Plain Python, so that it also runs on the device.
+a cache of another version than its own, so the builder writes it anew for the version found on the device. A
+tensor without a line stays in float.
 """
 
 from __future__ import annotations
@@ -15,10 +13,10 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Dict, Mapping, Tuple
 
-from export.errors import ExportError
+from edge.errors import EdgeError
 
 CACHE_FILE = "calibration.cache"
 ALGORITHM = "EntropyCalibration2"
@@ -42,13 +40,13 @@ class Cache:
     scales: Mapping[str, float]
 
 
-def version_number(version: tuple[int, int, int]) -> int:
+def version_number(version: Tuple[int, int, int]) -> int:
     """Return a version as TensorRT writes it: 8.5.2 is 8502, 10.3.0 is 100300 (`NV_TENSORRT_VERSION`)."""
     major, minor, patch = version
     return major * (1_000 if major < 10 else 10_000) + minor * 100 + patch
 
 
-def write(scales: Mapping[str, float], version: tuple[int, int, int] = DEFAULT_VERSION) -> str:
+def write(scales: Mapping[str, float], version: Tuple[int, int, int] = DEFAULT_VERSION) -> str:
     """Return the text of a cache.
 
     Args:
@@ -56,12 +54,12 @@ def write(scales: Mapping[str, float], version: tuple[int, int, int] = DEFAULT_V
       version: of the TensorRT that is to read it.
 
     Raises:
-      ExportError: for a tensor's name with a line break, or a scale that is not positive and finite in float32.
+      EdgeError: for a tensor's name with a line break, or a scale that is not positive and finite in float32.
     """
     lines = [f"TRT-{version_number(version)}-{ALGORITHM}"]
     for name, scale in sorted(scales.items()):
         if not name or len(name.splitlines()) > 1 or name.strip() != name:
-            raise ExportError(f"a tensor is named {name!r}, which a calibration cache cannot hold")
+            raise EdgeError(f"a tensor is named {name!r}, which a calibration cache cannot hold")
         lines.append(f"{name}: {_bits(name, scale).hex()}")
     return "\n".join(lines) + "\n"
 
@@ -73,7 +71,7 @@ def _bits(name: str, scale: float) -> bytes:
     except OverflowError:
         bits = struct.pack(">f", math.inf)
     if not 0 < struct.unpack(">f", bits)[0] < math.inf:
-        raise ExportError(f"the scale of {name} is {scale}; a positive float32 is expected")
+        raise EdgeError(f"the scale of {name} is {scale}; a positive float32 is expected")
     return bits
 
 
@@ -81,21 +79,21 @@ def read(text: str) -> Cache:
     """Return what a cache holds.
 
     Raises:
-      ExportError: naming the line that is not one of a cache.
+      EdgeError: naming the line that is not one of a cache.
     """
     head, *lines = text.split("\n")
     match = re.fullmatch(r"TRT-(\d+)-(\w+)", head)
     if not match:
-        raise ExportError(f"no calibration cache: the first line is {head!r}, TRT-VERSION-ALGORITHM is expected")
-    scales: dict[str, float] = {}
+        raise EdgeError(f"no calibration cache: the first line is {head!r}, TRT-VERSION-ALGORITHM is expected")
+    scales: Dict[str, float] = {}
     for number, line in enumerate(lines, start=2):
         if not line:
             continue
         # Names may have colons themselves. TensorRT writes no leading zeros.
         entry = re.fullmatch(r"(.+): ([0-9a-fA-F]{1,8})", line)
         if not entry:
-            raise ExportError(f"calibration cache, line {number}: {line!r}; NAME: 8 hexadecimal digits are expected")
+            raise EdgeError(f"calibration cache, line {number}: {line!r}; NAME: 8 hexadecimal digits are expected")
         if entry[1] in scales:
-            raise ExportError(f"calibration cache, line {number}: {entry[1]} is there twice")
+            raise EdgeError(f"calibration cache, line {number}: {entry[1]} is there twice")
         (scales[entry[1]],) = struct.unpack(">f", bytes.fromhex(entry[2].zfill(8)))
     return Cache(int(match[1]), match[2], scales)
