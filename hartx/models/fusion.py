@@ -13,6 +13,9 @@ from jaxtyping import Array, Float
 from hartx.models import init
 from hartx.models.encoder import Encoder
 
+# So that the logarithm of a class that no stream believes in, or of no stream at all, is finite.
+LEAST_PROBABILITY = 1e-9
+
 # Modality to a batch of clips, (B, T, H, W, C) or (B, T, features).
 Inputs = Mapping[str, Float[Array, "B T *features"]]
 
@@ -65,7 +68,11 @@ def present(x: Float[Array, "B T *features"], width: int) -> Float[Array, "B wid
 
 
 class Fusion(nnx.Module):
-    """Late fusion: the mean of the streams' own logits, corrected by a hidden layer over all their features.
+    """Late fusion: the mean of the streams' own probabilities, corrected by a hidden layer over all their features.
+
+    The mean of probabilities (the sum rule of Kittler et al., "On Combining Classifiers", 1998) and not of logits:
+    a stream that is sure of something wrong cannot veto what the others are sure of. The logits are its logarithm
+    plus the correction.
 
     Streams that are absent (their input is all zeros) count for nothing: their features are 0 and the mean is
     that of the others, so that what is left decides as it would alone.
@@ -116,10 +123,10 @@ class Fusion(nnx.Module):
             encoded, stream_logits = jax.lax.stop_gradient((encoded, stream_logits))
         classes = self.classifier.out_features
         there = {name: present(inputs[name], classes) for name in self.stream_names}
-        total = sum(there[name] * stream_logits[name] for name in self.stream_names)
+        total = sum(there[name] * jax.nn.softmax(stream_logits[name]) for name in self.stream_names)
         mean = total / jnp.maximum(sum(there.values()), 1.0)
         correction = self.classifier(self.dropout(self._hidden(inputs, encoded), rngs=rngs))
-        return ModelOutput(mean + correction, stream_logits)
+        return ModelOutput(jnp.log(jnp.maximum(mean, LEAST_PROBABILITY)) + correction, stream_logits)
 
     def _encode(self, inputs: Inputs) -> dict[str, Float[Array, "B _"]]:
         return {name: self.streams[name].encode(inputs[name]) for name in self.stream_names}

@@ -84,8 +84,8 @@ def test_fusion_is_the_mean_of_the_streams_and_a_correction_from_their_features_
     model = small_model(*names)
     model.eval()
     inputs = clips(*names)
-    mean = sum(classify(model.streams[name], inputs[name]) for name in names) / 2
-    np.testing.assert_allclose(apply(model, inputs), mean + correction(model, inputs, names), atol=1e-5)
+    mean = sum(jax.nn.softmax(classify(model.streams[name], inputs[name])) for name in names) / 2
+    np.testing.assert_allclose(apply(model, inputs), jnp.log(mean) + correction(model, inputs, names), atol=1e-5)
 
 
 @pytest.mark.parametrize("absent", [("depth",), ("skeleton", "inertial"), ("depth", "skeleton", "inertial")])
@@ -105,7 +105,20 @@ def test_absent_streams_count_for_nothing(absent):
         model.hidden.kernel[...] *= 0.0
         model.hidden.bias[...] *= 0.0
         alone = classify(model.streams["depth"], inputs["depth"])
-        np.testing.assert_allclose(apply(model, inputs), alone, atol=1e-5)
+        np.testing.assert_allclose(apply(model, inputs), jax.nn.log_softmax(alone), atol=1e-5)
+
+
+def test_a_stream_that_is_sure_of_something_wrong_does_not_veto_what_two_others_are_sure_of():
+    names = ("depth", "skeleton", "inertial")
+    model = small_model(*names)
+    model.eval()
+    for layer in (model.hidden, model.classifier):
+        layer.kernel[...] *= 0.0
+        layer.bias[...] *= 0.0
+    for name, believed in zip(names, (1, 2, 2), strict=True):
+        model.streams[name].classifier.kernel[...] *= 0.0
+        model.streams[name].classifier.bias[...] = jnp.zeros(27).at[believed].set(30.0 if name == "depth" else 10.0)
+    assert (apply(model, clips(*names)).argmax(axis=-1) == 2).all()
 
 
 def test_absence_is_told_for_each_clip():
@@ -244,5 +257,6 @@ def test_features_are_what_the_classifier_reads(streams):
     if len(streams) == 1:
         expected = model.streams[streams[0]].classifier(features)
     else:
-        expected = sum(output.stream_logits.values()) / len(streams) + model.classifier(features)
+        probabilities = [jax.nn.softmax(logits) for logits in output.stream_logits.values()]
+        expected = jnp.log(sum(probabilities) / len(streams)) + model.classifier(features)
     np.testing.assert_allclose(output.logits, expected, atol=1e-5)
