@@ -81,6 +81,7 @@ def get_config() -> ConfigDict:
     config.model.video.time_strides = (2, 2, 1, 2, 2, 2)  # of the stem, the pool and the four stages
     config.model.video.zero_init_last_bn = False
     config.model.skeleton = ConfigDict()
+    config.model.skeleton.members = 1  # encoders, alike but for their first weights, whose probabilities are averaged
     config.model.skeleton.layers = 2
     config.model.skeleton.features = 256
     config.model.skeleton.bidirectional = True
@@ -91,6 +92,7 @@ def get_config() -> ConfigDict:
     config.model.skeleton.pooling = "mean_max"  # mean_max or last
     config.model.skeleton.dropout = 0.5
     config.model.inertial = ConfigDict()
+    config.model.inertial.members = 1
     config.model.inertial.layers = 2
     config.model.inertial.features = 128
     config.model.inertial.bidirectional = True
@@ -106,7 +108,7 @@ def get_config() -> ConfigDict:
     config.num_epochs = 100
     config.accumulate = 1  # a step's batch is computed in this many pieces
     config.label_smoothing = 0.1
-    config.auxiliary_loss = 0.0  # weight of each stream's own classifier in a fusion
+    config.auxiliary_loss = 0.0  # weight of the own classifiers of a fusion's streams and of an ensemble's members
     config.modality_dropout = 0.0  # how often a stream of a fusion is blanked in training
     config.ema_decay = 0.0  # moving average of the parameters, used at test; 0: off
 

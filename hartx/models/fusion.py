@@ -12,9 +12,7 @@ from jaxtyping import Array, Float
 
 from hartx.models import init
 from hartx.models.encoder import Encoder
-
-# So that the logarithm of a class that no stream believes in, or of no stream at all, is finite.
-LEAST_PROBABILITY = 1e-9
+from hartx.models.ensemble import Ensemble, log_of, mean_of
 
 # Modality to a batch of clips, (B, T, H, W, C) or (B, T, features).
 Inputs = Mapping[str, Float[Array, "B T *features"]]
@@ -27,8 +25,8 @@ class ModelOutput:
 
     Attributes:
       logits: of the whole model, (B, num_classes).
-      stream_logits: of the classifiers that the fused streams have of their own, for auxiliary losses;
-        empty for a model of one stream.
+      stream_logits: of the classifiers that the fused streams, or the members of an ensemble, have of their own,
+        for auxiliary losses; empty for a model of one encoder.
     """
 
     logits: Float[Array, "B num_classes"]
@@ -53,8 +51,13 @@ class SingleStream(nnx.Module):
         return self.streams[name].encode(inputs[name])
 
     def with_streams(self, inputs: Inputs, rngs: nnx.Rngs | None = None) -> ModelOutput:
-        """Return the logits, with no stream logits beside them."""
-        return ModelOutput(self(inputs, rngs), {})
+        """Return the logits and, for auxiliary losses, those of an ensemble's members."""
+        (name,) = self.stream_names
+        encoder = self.streams[name]
+        if not isinstance(encoder, Ensemble):
+            return ModelOutput(encoder(inputs[name], rngs), {})
+        members = encoder.member_logits(encoder.encode(inputs[name]), rngs)
+        return ModelOutput(mean_of(members), {f"{name}.{index}": logits for index, logits in enumerate(members)})
 
 
 def present(x: Float[Array, "B T *features"], width: int) -> Float[Array, "B width"]:
@@ -126,7 +129,7 @@ class Fusion(nnx.Module):
         total = sum(there[name] * jax.nn.softmax(stream_logits[name]) for name in self.stream_names)
         mean = total / jnp.maximum(sum(there.values()), 1.0)
         correction = self.classifier(self.dropout(self._hidden(inputs, encoded), rngs=rngs))
-        return ModelOutput(jnp.log(jnp.maximum(mean, LEAST_PROBABILITY)) + correction, stream_logits)
+        return ModelOutput(log_of(mean) + correction, stream_logits)
 
     def _encode(self, inputs: Inputs) -> dict[str, Float[Array, "B _"]]:
         return {name: self.streams[name].encode(inputs[name]) for name in self.stream_names}

@@ -11,7 +11,7 @@ from flax import nnx
 from rich.console import Console
 
 from configs import base
-from hartx.models import ResNet3D, SequenceLSTM, SingleStream, SkeletonLSTM
+from hartx.models import ResNet3D, SequenceLSTM, SingleStream, create_model
 from hartx.summary import model_costs, model_layers, print_summary
 
 
@@ -88,8 +88,9 @@ def test_what_is_printed():
     printed = console.file.getvalue()
     assert "skeleton 8x75" in printed
     assert "streams.skeleton.layers.0.forward" in printed
-    model = nnx.eval_shape(lambda: SkeletonLSTM(75, **config.model.skeleton, rngs=nnx.Rngs(0)))
-    assert f"{model_costs(SingleStream('skeleton', model), {'skeleton': (8, 75)}).parameters:,}" in printed
+    shapes = {"skeleton": (8, 75)}
+    model = nnx.eval_shape(lambda: create_model(config.model, ("skeleton",), shapes, 27, rngs=nnx.Rngs(0)))
+    assert f"{model_costs(model, shapes).parameters:,}" in printed
 
 
 @pytest.mark.parametrize(
