@@ -17,7 +17,7 @@ from configs import base
 # From the plain network to the best one, one change a step: the rows of the ablation in docs/results.md.
 STEPS = {
     "plain": {
-        "model.skeleton.description": ("joints",),
+        "model.skeleton.descriptions": (("joints",),),
         "model.skeleton.bidirectional": False,
         "model.skeleton.pooling": "last",
         "model.skeleton.stem_strides": (),
@@ -31,8 +31,11 @@ STEPS = {
     },
     "bidirectional": {"model.skeleton.bidirectional": True},
     "pooling": {"model.skeleton.pooling": "mean_max"},
-    "motion": {"model.skeleton.description": ("joints", "joint_motion")},
-    "bones": {"model.skeleton.description": ("joints", "bones", "joint_motion", "bone_motion")},
+    "motion": {"model.skeleton.descriptions": (("joints", "joint_motion"),)},
+    "bones": {
+        "model.skeleton.descriptions": (("joints", "joint_motion"), ("bones", "bone_motion")),
+        "auxiliary_loss": 0.5,
+    },
     "stem": {"model.skeleton.stem_strides": (2,)},
     "geometry": {"augment.rotation_degrees": 10.0, "augment.turn_degrees": 25.0, "augment.body_scale": 0.15},
     "noise": {"augment.skeleton_jitter": 0.02},

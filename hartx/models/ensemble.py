@@ -29,9 +29,9 @@ def mean_of(logits: Sequence[Float[Array, "B num_classes"]]) -> Float[Array, "B 
 class Ensemble(Encoder):
     """Encoders that read the same input and decide by the mean of their probabilities.
 
-    They start from other weights and each learns by a loss of its own, so they do not err alike (Lakshminarayanan
-    et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles", 2017). Its features are
-    theirs, side by side.
+    Each learns by a loss of its own and none by the others' errors, so they do not err alike: joints and bones
+    apart, for instance (the two streams of Shi et al., "Two-Stream Adaptive Graph Convolutional Networks", CVPR
+    2019). Its features are theirs, side by side.
 
     Args:
       members: at least one.

@@ -28,22 +28,20 @@ def _video(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: n
 
 
 def _skeleton(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
-    return _sequence(SkeletonLSTM, config.skeleton, shape, num_classes, rngs)
+    arguments = dict(config.skeleton)
+    descriptions = arguments.pop("descriptions")
+    if not descriptions or arguments["features"] % len(descriptions):
+        raise ValueError(f"{len(descriptions)} descriptions were given; a number that divides features is expected")
+    arguments["features"] //= len(descriptions)
+    members = [
+        SkeletonLSTM(shape[-1], description, num_classes=num_classes, rngs=rngs, **arguments)
+        for description in descriptions
+    ]
+    return members[0] if len(members) == 1 else Ensemble(members)
 
 
 def _inertial(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
-    return _sequence(SequenceLSTM, config.inertial, shape, num_classes, rngs)
-
-
-def _sequence(
-    kind: type[SequenceLSTM], section: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs
-) -> Encoder:
-    arguments = dict(section)
-    count = arguments.pop("members")
-    if count < 1:
-        raise ValueError(f"members {count} was given; a number of at least 1 is expected")
-    members = [kind(in_features=shape[-1], num_classes=num_classes, rngs=rngs, **arguments) for _ in range(count)]
-    return members[0] if count == 1 else Ensemble(members)
+    return SequenceLSTM(in_features=shape[-1], num_classes=num_classes, rngs=rngs, **config.inertial)
 
 
 # Modality to the function that makes its encoder from the `model` section.
@@ -65,9 +63,9 @@ def create_model(
     """Return the model that a config describes: one stream alone, or the fusion of several.
 
     Args:
-      config: the `model` section: `video` (arguments of `ResNet3D`), `skeleton` (of `SkeletonLSTM`) and `inertial`
-        (of `SequenceLSTM`), each with its number of `members`, `fusion` (of `Fusion`) and `dtype`, 'float32' or
-        'bfloat16', of the convolutions.
+      config: the `model` section: `video` (arguments of `ResNet3D`), `skeleton` (of `SkeletonLSTM`, an ensemble of
+        which shares the `features` where there are several `descriptions`), `inertial` (of `SequenceLSTM`), `fusion`
+        (of `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
       streams: modalities, in the order of fusion.
       input_shapes: modality to the shape of one clip without the batch, (T, H, W, C) or (T, features).
       num_classes: number of actions.
