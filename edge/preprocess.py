@@ -184,11 +184,12 @@ def find_body(frames: np.ndarray) -> Body:
     The medians over all foreground pixels of the clip: an arm that is stretched out moves them little,
     and the crop stays the same over the clip, so that walking is seen as walking.
     """
-    seen = np.nonzero(frames)
-    _, rows, columns = seen
-    if len(rows) == 0:
-        return Body(frames.shape[1] / 2, frames.shape[2] / 2, 2500.0)
-    return Body(float(np.median(rows)), float(np.median(columns)), float(np.median(frames[seen])))
+    height, width = frames.shape[1:]
+    seen = np.flatnonzero(frames > 0)  # many times as fast as nonzero of the frames themselves
+    if len(seen) == 0:
+        return Body(height / 2, width / 2, 2500.0)
+    rows, columns = np.divmod(seen % (height * width), width)
+    return Body(float(np.median(rows)), float(np.median(columns)), float(np.median(frames.reshape(-1)[seen])))
 
 
 def depth_side(body: Body, frame_width: int, spec: DepthSpec) -> int:

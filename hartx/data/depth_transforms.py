@@ -35,8 +35,10 @@ def move_body(
     """
     height, width = frames.shape[1:]
     focal = np.float32(FOCAL_LENGTH_PER_WIDTH * width)
-    frame, row, column = np.nonzero(frames)
-    depth = frames[frame, row, column].astype(np.float32)
+    seen = np.flatnonzero(frames > 0)
+    depth = frames.reshape(-1)[seen].astype(np.float32)
+    frame, within = np.divmod(seen, height * width)
+    row, column = np.divmod(within, width)
     x, y = (column - np.float32(body.column)) * depth / focal, (np.float32(body.row) - row) * depth / focal
     x, y, z = matrix.astype(np.float32) @ np.stack([x, y, depth - np.float32(body.distance_mm)]).astype(np.float32)
     z = np.clip(z + np.float32(body.distance_mm), preprocess.NEAREST_MM, _FARTHEST_MM)
@@ -63,8 +65,11 @@ def add_depth_noise(
     The picture tells two ranges apart, before and behind the body, between 0 and 1. Background stays 0, and
     the body within [0, 1].
     """
-    changed = np.clip(clip + (0.5 * noise) * rng.standard_normal(clip.shape, np.float32), 0, 1)
-    return changed * (clip > 0)
+    body = clip > 0
+    changed = clip.copy()
+    drawn = rng.standard_normal(np.count_nonzero(body), np.float32)
+    changed[body] = np.clip(clip[body] + (0.5 * noise) * drawn, 0, 1)
+    return changed
 
 
 def erase_box(clip: Float[np.ndarray, "T H W"], box: tuple[float, ...]) -> Float[np.ndarray, "T H W"]:
