@@ -88,8 +88,12 @@ def flatten(config: ConfigDict | dict[str, Any], prefix: str = "") -> dict[str, 
         if isinstance(value, ConfigDict | dict):
             flat |= flatten(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = list(value) if isinstance(value, tuple | list) else value
+            flat[prefix + key] = _with_lists(value)
     return flat
+
+
+def _with_lists(value: Any) -> Any:
+    return [_with_lists(entry) for entry in value] if isinstance(value, tuple | list) else value
 
 
 def check(config: ConfigDict) -> None:
@@ -176,7 +180,7 @@ def load(workdir: Path) -> ConfigDict:
 def _with_tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _with_tuples(entry) for key, entry in value.items()}
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def keep(config: ConfigDict, workdir: Path) -> None:
