@@ -1,4 +1,6 @@
-"""Skeletons alone: joints, bones and their motion, a temporal convolution of stride 2, two bidirectional LSTM layers.
+"""Skeletons alone: two small networks, one of joints and one of bones, whose probabilities are averaged.
+
+Each reads positions and motion: a temporal convolution of stride 2, two bidirectional LSTM layers, mean and maximum.
 
 python main.py --config=configs/skeleton.py --config.dataset.raw_dir=UTD-MHAD
 python main.py --config=configs/skeleton.py:plain      two LSTM layers on the joints' positions, and nothing else
@@ -7,7 +9,7 @@ Each of subjects 1, 3, 5 and 7 left out in turn: top-1 96.67 % of 431 recordings
 minutes on one CPU core (`python -m hartx.sweep --config=configs/skeleton.py --protocol=loso --seeds=3`).
 
 The steps between the two are variants as well, each with all before it: plain, bidirectional, pooling, motion, bones,
-stem, geometry, noise, crop, smoothing, mixup, average. `average` is the one without a name.
+stem, geometry, shape, noise, crop, elastic, smoothing, mixup, decay, average. `average` is the one without a name.
 """
 
 from ml_collections import ConfigDict
@@ -38,10 +40,13 @@ STEPS = {
     },
     "stem": {"model.skeleton.stem_strides": (2,)},
     "geometry": {"augment.rotation_degrees": 10.0, "augment.turn_degrees": 25.0, "augment.body_scale": 0.15},
+    "shape": {"augment.tilt_degrees": 10.0, "augment.body_stretch": 0.1, "augment.body_shear": 0.05},
     "noise": {"augment.skeleton_jitter": 0.02},
     "crop": {"augment.temporal_crop": 0.2},
+    "elastic": {"augment.temporal_elastic": 0.2},
     "smoothing": {"label_smoothing": 0.1},
     "mixup": {"mixing.mixup": 0.2},
+    "decay": {"optim.weight_decay": 0.02},
     "average": {"ema_decay": 0.995},
 }
 
