@@ -36,7 +36,7 @@ STEPS = {
     "motion": {"model.skeleton.descriptions": (("joints", "joint_motion"),)},
     "bones": {
         "model.skeleton.descriptions": (("joints", "joint_motion"), ("bones", "bone_motion")),
-        "auxiliary_loss": 0.5,
+        "auxiliary_loss": 1.0,
     },
     "stem": {"model.skeleton.stem_strides": (2,)},
     "geometry": {"augment.rotation_degrees": 10.0, "augment.turn_degrees": 25.0, "augment.body_scale": 0.15},

@@ -51,13 +51,18 @@ class SingleStream(nnx.Module):
         return self.streams[name].encode(inputs[name])
 
     def with_streams(self, inputs: Inputs, rngs: nnx.Rngs | None = None) -> ModelOutput:
-        """Return the logits and, for auxiliary losses, those of an ensemble's members."""
+        """Return the logits and, for auxiliary losses, those of an ensemble's members.
+
+        Then no gradient passes the logits: in a mean of probabilities the member that is right already would get
+        the larger share of it, and each would learn to leave some of the clips to the others.
+        """
         (name,) = self.stream_names
         encoder = self.streams[name]
         if not isinstance(encoder, Ensemble):
             return ModelOutput(encoder(inputs[name], rngs), {})
         members = encoder.member_logits(encoder.encode(inputs[name]), rngs)
-        return ModelOutput(mean_of(members), {f"{name}.{index}": logits for index, logits in enumerate(members)})
+        mean = jax.lax.stop_gradient(mean_of(members))
+        return ModelOutput(mean, {f"{name}.{index}": logits for index, logits in enumerate(members)})
 
 
 def present(x: Float[Array, "B T *features"], width: int) -> Float[Array, "B width"]:

@@ -145,7 +145,8 @@ def test_each_member_of_an_ensemble_learns_from_its_own_errors():
     graphdef, params = nnx.split(model, nnx.Param)
 
     def loss_of_the_first(params):
-        return nnx.merge(graphdef, params).with_streams(inputs).stream_logits["skeleton.0"].var()
+        output = nnx.merge(graphdef, params).with_streams(inputs)
+        return output.logits.var() + output.stream_logits["skeleton.0"].var()
 
     members = jax.jit(jax.grad(loss_of_the_first))(params)["streams"]["skeleton"]["members"]
     assert any((leaf != 0).any() for leaf in jax.tree.leaves(members[0]))
