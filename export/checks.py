@@ -19,14 +19,16 @@ import onnx_ir as ir
 from edge.bundle import BUNDLE_FILE, Bundle, read_bundle, sha256_of
 from edge.errors import EdgeError
 from export import formats, half, onnx_graph, stablehlo, structure
-from export.bundle import CALIBRATION_FILE, EXPORT_FILE
+from export.bundle import CALIBRATION_FILE, EXPORT_FILE, SENSITIVITY_FILE
 from export.errors import ExportError
 from export.formats import Format
 from export.head import Head
 from export.inputs import ModelInput
+from export.layers import layer_names
 from export.lint import lint
 from export.parity import Compute
 from export.passes import constant
+from export.residual import behind_qdq, video_convs
 from export.session import Session
 from export.tensorrt import cache
 
@@ -130,7 +132,8 @@ def check_format(contents: Contents, row: Format) -> Iterator[Check]:
         yield attempt(row.file, "float16", lambda: _half(contents, model))
     if row.precision == "int8":
         yield attempt(row.file, "Q/DQ placement", lambda: _placement(model))
-        yield attempt(row.file, "scales", lambda: _scales(contents, model))
+        yield attempt(row.file, "layers in int8", lambda: _layers(contents, model))
+        yield attempt(row.file, "scales", lambda: check_scales(contents, model))
 
 
 def load(contents: Contents, row: Format) -> onnx.ModelProto:
@@ -223,7 +226,26 @@ def _placement(model: onnx.ModelProto) -> str:
     return f"{pairs} tensors quantised by TensorRT's rules"
 
 
-def _scales(contents: Contents, model: onnx.ModelProto) -> str:
+def _layers(contents: Contents, model: onnx.ModelProto) -> str:
+    stated = contents.read_json(CALIBRATION_FILE).get("layers") or {}
+    kept = stated.get("float", {})
+    names = layer_names(load(contents, formats.BY_NAME[formats.BASE]))
+    expected = [name for name in names if name not in kept]
+    graph = ir.from_proto(model)
+    found = [str(conv.name) for conv in video_convs(graph) if behind_qdq(conv.inputs[1]) is not conv.inputs[1]]
+    if sorted(found) != sorted(expected):
+        raise ExportError(
+            f"int8 in the model: {', '.join(found) or 'none'}; by {CALIBRATION_FILE}: {', '.join(expected) or 'none'}"
+        )
+    return f"{len(found)} of {len(names)} layers, as {CALIBRATION_FILE} says"
+
+
+def check_scales(contents: Contents, model: onnx.ModelProto) -> str:
+    """Return where the scales of a bundle's int8 model come from.
+
+    Raises:
+      ExportError: if they are not those of `calibration.json` and `calibration.cache`, or measured on another model.
+    """
     calibration = contents.read_json(CALIBRATION_FILE)
     base = formats.BY_NAME[formats.BASE].file
     if calibration.get("model_sha256") != sha256_of(contents.path(base)):
@@ -241,6 +263,27 @@ def _scales(contents: Contents, model: onnx.ModelProto) -> str:
     if cached != {name: float(scale) for name, scale in stated.items()}:
         raise ExportError(f"{cache.CACHE_FILE} does not have the scales of {CALIBRATION_FILE}")
     return f"{len(found)} scales are those of {CALIBRATION_FILE} and {cache.CACHE_FILE}, measured on {base}"
+
+
+def check_sensitivity(contents: Contents) -> str:
+    """Return on how many clips `sensitivity.json` was measured.
+
+    Raises:
+      ExportError: if it was measured on other models than the bundle's.
+    """
+    values = contents.read_json(SENSITIVITY_FILE)
+    if values.get("models") != model_hashes(contents):
+        raise ExportError(
+            f"{SENSITIVITY_FILE} was measured on other models than these\n"
+            f"  Measure again: python -m export.sensitivity --bundle={contents.bundle.path} --workdir=RUN"
+        )
+    return f"measured on these models, {len(values['clips'])} clips"
+
+
+def model_hashes(contents: Contents) -> dict[str, str]:
+    """Return the sha256 of the files that sensitivity compares, by precision."""
+    names = {name: formats.by_precision(name).file for name in ("fp32", "int8")}
+    return {name: contents.raw["files"][file]["sha256"] for name, file in names.items()}
 
 
 def _stablehlo(contents: Contents, row: Format) -> str:

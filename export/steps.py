@@ -53,13 +53,14 @@ class Steps:
             yield item
 
     def table(self, title: str, exports: Sequence[Export]) -> None:
-        """Print the formats of a bundle."""
+        """Print the formats of a bundle. McNemar: clips gained and lost against float32, and how likely by chance."""
         table = Table(title=title)
-        for column in ("format", "file", "size", "made in", "top-1", "measured on"):
+        for column in ("format", "file", "size", "made in", "top-1", "measured on", "McNemar"):
             table.add_column(column, justify="right" if column in ("size", "made in", "top-1") else "left")
         for entry in exports:
             found = entry.accuracy
             tested = f"{found.clips} clips of the {found.split} side" if found.clips else "nothing: no test side"
             size, seconds = f"{entry.size_bytes / 1e6:.2f} MB", f"{entry.seconds:.1f} s"
-            table.add_row(entry.format.name, entry.format.file, size, seconds, percent(found), tested)
+            test = "" if entry.mcnemar is None else str(entry.mcnemar)
+            table.add_row(entry.format.name, entry.format.file, size, seconds, percent(found), tested, test)
         self.console.print(table)

@@ -1,0 +1,163 @@
+"""Which layers INT8 hurts: each alone in int8, all others in float, on recordings of the run's training subjects.
+
+python -m export.sensitivity --bundle=bundles/a --workdir=runs/a
+python -m export.sensitivity --bundle=bundles/a --workdir=runs/a --raw_dir=UTD-MHAD --clips=27
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datasets.errors import DatasetError
+from edge.errors import EdgeError
+from export.errors import ExportError
+from hartx.errors import HartxError
+
+if TYPE_CHECKING:
+    from export.checks import Contents
+    from export.clips import Clips
+    from export.sensitivity_report import Sensitivity
+    from hartx.run import Run
+
+CLIPS = 54
+
+_EPILOG = """\
+Prints a table, the most sensitive layer first, and writes sensitivity.json and sensitivity.png into the bundle.
+bundle.json does not list them, so that it stays as it was exported; a new export removes them. The names are those
+that python -m export --keep_float takes.
+
+SQNR: energy of the float model's logits over that of their change by int8, in decibel: 20 dB is a tenth of the
+amplitude, 40 dB a hundredth. KL: how far the probabilities are from the float model's, in nats. Each layer is run on
+each clip, on a CPU in float arithmetic that gives int8's values, so this takes a while: layers + 2 times the clips.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export.sensitivity",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--bundle", type=Path, required=True, metavar="FOLDER", help="the bundle, with onnx-int8 in it")
+    parser.add_argument(
+        "--workdir", type=Path, required=True, metavar="RUN", help="the run that it was made from: whose subjects trained"
+    )
+    parser.add_argument("--raw_dir", metavar="FOLDER", help="where the run's recordings are now, if they were moved")
+    parser.add_argument(
+        "--clips",
+        type=_count,
+        default=CLIPS,
+        metavar="N",
+        help="training clips to measure on, spread over the actions and subjects (default: %(default)s)",
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} was given; a whole number from 1 is expected")
+    return int(text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    args = _parser().parse_args(argv)
+    # Imported here, so that --help and a mistyped flag answer at once.
+    from rich.console import Console
+
+    from export import checks, sensitivity_report
+    from export.clips import RunClips, check_trained_on
+    from hartx.run import load_run
+
+    try:
+        contents = checks.read(args.bundle)
+        check_int8(contents)  # before recordings are opened, which may take a while
+        run = load_run(args.workdir)
+        if args.raw_dir is not None:
+            run.config.dataset.raw_dir = args.raw_dir
+        clips = RunClips(run.config)
+        check_trained_on(args.workdir, clips.entries("train"))
+        found = measure(contents, run, clips, args.clips)
+        Console().print(sensitivity_report.table(found))
+        for path in sensitivity_report.write(args.bundle, found):
+            print(path)
+    except (ExportError, EdgeError, HartxError, DatasetError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 1
+    return 0
+
+
+def check_int8(contents: Contents) -> None:
+    """Check that a bundle has an int8 model.
+
+    Raises:
+      ExportError: if it has none.
+    """
+    if not any(row.precision == "int8" for row in contents.rows):
+        has = ", ".join(row.name for row in contents.rows)
+        raise ExportError(
+            f"{contents.bundle.path} has no int8 model (it has {has})\n"
+            f"  Export it with one: python -m export --workdir=RUN --bundle={contents.bundle.path} "
+            "--formats=onnx-fp32,onnx-int8"
+        )
+
+
+def measure(contents: Contents, run: Run, clips: Clips, count: int) -> Sensitivity:
+    """Return what int8 costs in each layer that the bundle has in int8, with the bundle's own scales.
+
+    Args:
+      contents: the bundle.
+      run: the run that it was made from.
+      clips: the run's recordings.
+      count: number of training clips, spread over the actions and, within one, over the subjects.
+
+    Raises:
+      ExportError: if it was made from another run, or a clip is missing.
+    """
+    import numpy as np
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from export import formats, layer_loss, layers
+    from export.bundle import CALIBRATION_FILE
+    from export.checks import check_scales, load, model_hashes
+    from export.clips import choose_stratified, load_for_calibration
+    from export.outputs import to_samples
+    from export.sensitivity_report import Sensitivity
+    from export.verify import same_run
+
+    same_run(contents, run)
+    base, int8 = (load(contents, formats.by_precision(name)) for name in ("fp32", "int8"))
+    check_scales(contents, int8)
+    calibration = contents.read_json(CALIBRATION_FILE)
+    scales = {name: np.float32(entry["scale"]) for name, entry in calibration["tensors"].items()}
+    kept = (calibration.get("layers") or {}).get("float", {})
+    described = layers.describe(base)
+    names = [name for name in described if name not in kept]
+    chosen = choose_stratified(clips.entries("train"), count)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        loading = progress.add_task("clips", total=len(chosen))
+        read = progress.track(load_for_calibration(clips, "train", chosen), len(chosen), loading)
+        samples = to_samples(contents.inputs, read)
+        task = progress.add_task(f"{len(names)} layers x clips", total=(len(names) + 2) * len(samples))
+        losses = layer_loss.measure(base, names, scales.__getitem__, samples, lambda: progress.advance(task))
+    return Sensitivity(
+        losses=losses,
+        layers=described,
+        kept=kept,
+        clips=tuple(sorted(entry.name for entry in chosen)),
+        subjects=tuple(sorted({entry.subject for entry in chosen})),
+        estimator=calibration["estimator"],
+        models=model_hashes(contents),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
