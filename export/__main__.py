@@ -154,7 +154,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = _parser().parse_args(argv)
-    options = formats.Options(**{field.name: getattr(args, field.name) for field in dataclasses.fields(formats.Options)})
+    options = formats.Options(
+        **{field.name: getattr(args, field.name) for field in dataclasses.fields(formats.Options)}
+    )
     logging.getLogger("jax2onnx").setLevel(logging.ERROR)
     # Imported here, so that --help and a mistyped flag answer at once.
     from export.clips import RunClips, check_trained_on

@@ -84,9 +84,7 @@ def choose_estimator(calibrator: Calibrator, count: int, layers: Collection[str]
         ranges = {tensor: estimate(name, found) for tensor, found in magnitudes.items()}
         models[name] = quantized(calibrator.model, layers, lambda tensor, ranges=ranges: int8_scale(ranges[tensor]))
     scores = score(models, calibrator.inputs, held_out.load(calibrator))
-    return Choice(
-        best(scores), held_out.others, held_out.subject, held_out.trained_on, len(held_out.entries), scores
-    )
+    return Choice(best(scores), held_out.others, held_out.subject, held_out.trained_on, len(held_out.entries), scores)
 
 
 def best(scores: Mapping[str, Score]) -> str:

@@ -165,7 +165,9 @@ def _describe(job: Job, seconds: Mapping[str, float]) -> Description:
                 size_bytes=len(made.content),
                 check=made.check,
                 accuracy=accuracy.accuracy_of(right[name]),
-                mcnemar=None if name == formats.BASE else accuracy.mcnemar(formats.BASE, right[formats.BASE], right[name]),
+                mcnemar=None
+                if name == formats.BASE
+                else accuracy.mcnemar(formats.BASE, right[formats.BASE], right[name]),
                 details=made.details,
             )
             for name, made in job.products.items()

@@ -40,9 +40,7 @@ def make_int8(job: Job) -> Product | None:
     choice = LayerChoice(tuple(name for name in names if name not in kept), kept)
     if not choice.int8:
         raise ExportError("--keep_float leaves no layer for int8\n  Export without onnx-int8")
-    calibrator = Calibrator(
-        job.base(), plan(graph, choice.int8).activations, job.inputs, job.clips, job.steps.each
-    )
+    calibrator = Calibrator(job.base(), plan(graph, choice.int8).activations, job.inputs, job.clips, job.steps.each)
     estimator, candidates = _estimator(job, calibrator, choice)
     choice = _within_budget(job, calibrator, choice, estimator)
     placement = plan(graph, choice.int8)

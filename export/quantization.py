@@ -39,7 +39,9 @@ def write_tables(bundles: list[Path], output: Path) -> None:
     for bundle in bundles:
         found = read_facts(bundle)
         if found.name in facts:
-            raise ExportError(f"two of the bundles are named {found.name!r}; they are told apart by their folders' names")
+            raise ExportError(
+                f"two of the bundles are named {found.name!r}; they are told apart by their folders' names"
+            )
         facts[found.name] = found
 
     def written(kind: str, names: list[str]) -> str:

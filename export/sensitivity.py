@@ -9,18 +9,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from datasets.errors import DatasetError
 from edge.errors import EdgeError
 from export.errors import ExportError
 from hartx.errors import HartxError
-
-if TYPE_CHECKING:
-    from export.checks import Contents
-    from export.clips import Clips
-    from export.sensitivity_report import Sensitivity
-    from hartx.run import Run
 
 CLIPS = 54
 
@@ -44,7 +37,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--bundle", type=Path, required=True, metavar="FOLDER", help="the bundle, with onnx-int8 in it")
     parser.add_argument(
-        "--workdir", type=Path, required=True, metavar="RUN", help="the run that it was made from: whose subjects trained"
+        "--workdir",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="the run that it was made from: whose subjects trained",
     )
     parser.add_argument("--raw_dir", metavar="FOLDER", help="where the run's recordings are now, if they were moved")
     parser.add_argument(
@@ -69,12 +66,14 @@ def main(argv: list[str] | None = None) -> int:
     # Imported here, so that --help and a mistyped flag answer at once.
     from rich.console import Console
 
-    from export import checks, sensitivity_report
+    from export import sensitivity_report
     from export.clips import RunClips, check_trained_on
+    from export.contents import read
+    from export.sensitivity_measure import check_int8, measure
     from hartx.run import load_run
 
     try:
-        contents = checks.read(args.bundle)
+        contents = read(args.bundle)
         check_int8(contents)  # before recordings are opened, which may take a while
         run = load_run(args.workdir)
         if args.raw_dir is not None:
@@ -92,71 +91,6 @@ def main(argv: list[str] | None = None) -> int:
         print("stopped; nothing was written", file=sys.stderr)
         return 1
     return 0
-
-
-def check_int8(contents: Contents) -> None:
-    """Check that a bundle has an int8 model.
-
-    Raises:
-      ExportError: if it has none.
-    """
-    if not any(row.precision == "int8" for row in contents.rows):
-        has = ", ".join(row.name for row in contents.rows)
-        raise ExportError(
-            f"{contents.bundle.path} has no int8 model (it has {has})\n"
-            f"  Export it with one: python -m export --workdir=RUN --bundle={contents.bundle.path} "
-            "--formats=onnx-fp32,onnx-int8"
-        )
-
-
-def measure(contents: Contents, run: Run, clips: Clips, count: int) -> Sensitivity:
-    """Return what int8 costs in each layer that the bundle has in int8, with the bundle's own scales.
-
-    Args:
-      contents: the bundle.
-      run: the run that it was made from.
-      clips: the run's recordings.
-      count: number of training clips, spread over the actions and, within one, over the subjects.
-
-    Raises:
-      ExportError: if it was made from another run, or a clip is missing.
-    """
-    import numpy as np
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from export import formats, layer_loss, layers
-    from export.bundle import CALIBRATION_FILE
-    from export.checks import check_scales, load, model_hashes
-    from export.clips import choose_stratified, load_for_calibration
-    from export.outputs import to_samples
-    from export.sensitivity_report import Sensitivity
-    from export.verify import same_run
-
-    same_run(contents, run)
-    base, int8 = (load(contents, formats.by_precision(name)) for name in ("fp32", "int8"))
-    check_scales(contents, int8)
-    calibration = contents.read_json(CALIBRATION_FILE)
-    scales = {name: np.float32(entry["scale"]) for name, entry in calibration["tensors"].items()}
-    kept = (calibration.get("layers") or {}).get("float", {})
-    described = layers.describe(base)
-    names = [name for name in described if name not in kept]
-    chosen = choose_stratified(clips.entries("train"), count)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        loading = progress.add_task("clips", total=len(chosen))
-        read = progress.track(load_for_calibration(clips, "train", chosen), len(chosen), loading)
-        samples = to_samples(contents.inputs, read)
-        task = progress.add_task(f"{len(names)} layers x clips", total=(len(names) + 2) * len(samples))
-        losses = layer_loss.measure(base, names, scales.__getitem__, samples, lambda: progress.advance(task))
-    return Sensitivity(
-        losses=losses,
-        layers=described,
-        kept=kept,
-        clips=tuple(sorted(entry.name for entry in chosen)),
-        subjects=tuple(sorted({entry.subject for entry in chosen})),
-        estimator=calibration["estimator"],
-        models=model_hashes(contents),
-    )
 
 
 if __name__ == "__main__":

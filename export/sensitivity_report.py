@@ -52,9 +52,7 @@ class Sensitivity:
             "clips": list(self.clips),
             "float": asdict(self.losses.exact),
             "int8": _loss(self.losses.together),
-            "layers": {
-                name: _loss(found) | _weight(self.layers[name]) for name, found in self.losses.alone.items()
-            },
+            "layers": {name: _loss(found) | _weight(self.layers[name]) for name, found in self.losses.alone.items()},
             "kept_in_float": {name: {"why": why} | _weight(self.layers[name]) for name, why in self.kept.items()},
         }
 

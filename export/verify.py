@@ -21,8 +21,9 @@ from hartx.errors import HartxError
 if TYPE_CHECKING:
     import numpy as np
 
-    from export.checks import Check, Contents
+    from export.checks import Check
     from export.clips import Clips
+    from export.contents import Contents
     from export.formats import Format
     from export.parity import Compute
     from hartx.run import Run
@@ -79,11 +80,12 @@ def verify(bundle: Path, run: Run | None, clips: Clips | None) -> Iterator[Check
       run: the run it should have been made from; None to check the files alone.
       clips: the run's recordings.
     """
-    from export import checks
+    from export import checks, int8_checks
     from export.bundle import SENSITIVITY_FILE
+    from export.contents import read
 
     try:
-        contents = checks.read(bundle)
+        contents = read(bundle)
     except (EdgeError, ExportError) as error:
         yield checks.Check("bundle.json", "fields, sizes, hashes", False, str(error))
         return
@@ -92,7 +94,7 @@ def verify(bundle: Path, run: Run | None, clips: Clips | None) -> Iterator[Check
     for row in contents.rows:
         yield from checks.check_format(contents, row)
     if contents.path(SENSITIVITY_FILE).exists():
-        yield checks.attempt(SENSITIVITY_FILE, "of these models", lambda: checks.check_sensitivity(contents))
+        yield checks.attempt(SENSITIVITY_FILE, "of these models", lambda: int8_checks.sensitivity(contents))
     if run is not None and clips is not None:
         yield from _against_run(contents, run, clips)
 

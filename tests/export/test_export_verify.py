@@ -104,6 +104,7 @@ def test_each_format_tells_time_path_size_and_check_and_the_report_is_kept(whole
         (line,) = [line for line in printed.splitlines() if f"{row.name}: {path}" in line]
         assert f"{path.stat().st_size:,} bytes" in line and entry["check"] in line
     options = {"opset": 17, "batch": None, "softmax": False, "calibration_clips": 10, "calibrator": "max"}
+    options |= {"keep_float": [], "max_drop": None}
     assert report["options"] == options
     assert "export.json" in json.loads((folder / "bundle.json").read_text())["files"]
     assert set(read_bundle(folder).precisions) == {"fp32", "fp16", "int8"}
@@ -334,6 +335,10 @@ DAMAGE = {
         edit_model("model.int8.onnx", give_a_zero_point), "model.int8.onnx", "Q/DQ placement", "it must be 0",
     ),
     "a wider scale": (edit_model("model.int8.onnx", widen_a_scale), "model.int8.onnx", "scales", "in the model"),
+    "a layer in float that there is not": (
+        edit_json("calibration.json", lambda v: v["layers"]["float"].update(conv="made up")),
+        "model.int8.onnx", "layers in int8", "keeps conv in float, which is no layer",
+    ),
     "scales of another model": (
         edit_json("calibration.json", lambda v: v.update(model_sha256="0" * 64)),
         "model.int8.onnx", "scales", "measured on another model",
