@@ -81,8 +81,8 @@ def choose_estimator(calibrator: Calibrator, count: int, layers: Collection[str]
     magnitudes = calibrator.measure(calibrator.choose(count, held_out.others))
     models = {FLOAT: calibrator.model}
     for name in ESTIMATORS:
-        ranges = {tensor: estimate(name, found) for tensor, found in magnitudes.items()}
-        models[name] = quantized(calibrator.model, layers, lambda tensor, ranges=ranges: int8_scale(ranges[tensor]))
+        scales = {tensor: int8_scale(estimate(name, found)) for tensor, found in magnitudes.items()}
+        models[name] = quantized(calibrator.model, layers, scales.__getitem__)
     scores = score(models, calibrator.inputs, held_out.load(calibrator))
     return Choice(best(scores), held_out.others, held_out.subject, held_out.trained_on, len(held_out.entries), scores)
 

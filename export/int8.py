@@ -48,7 +48,12 @@ def make_int8(job: Job) -> Product | None:
     calibration = _calibration(job, calibrator, choice, estimator, candidates)
     model = _quantized(job, graph, placement, calibration)
     compute = Session(model).logits
-    found = parity.check(compute, job.reference, job.inputs, job.checked, BY_NAME["onnx-int8"].tolerance)
+    found = parity.compare(compute, job.reference, job.inputs, job.checked, BY_NAME["onnx-int8"].tolerance)
+    if not found.holds:
+        raise ExportError(
+            f"int8 changes too much: {found}\n  No bundle was written. Let the layers that it hurts stay in float: "
+            "--max_drop=0.5, or --keep_float by name; or take another --calibrator"
+        )
     in_float = f"; {len(choice.kept)} of {len(names)} layers in float" if choice.kept else ""
     check = f"placement rules hold{in_float}; {found}"
     details = {"layers": choice.to_json()}
@@ -72,7 +77,9 @@ def _within_budget(job: Job, calibrator: Calibrator, choice: LayerChoice, estima
     if budget is None:
         return choice
     with job.steps.step("int8 accuracy budget") as note:
-        found = max_drop.search(calibrator, choice.int8, estimator, job.options.calibration_clips, budget)
+        found = max_drop.search(
+            calibrator, choice.int8, estimator, job.options.calibration_clips, budget, job.steps.tick
+        )
         note.text = (
             f"{found.drop_points:.2f} points of top-1 lost ({budget:g} are allowed) on {found.clips} clips of subject "
             f"{found.held_out_subject}, where a clip is {100 / found.clips:.2f}; {len(found.returned)} layers returned "

@@ -80,7 +80,14 @@ def _sqnr(value: float | None) -> str:
     return "no change" if value is None else f"SQNR {value:.1f} dB"
 
 
-def search(calibrator: Calibrator, layers: Sequence[str], estimator: str, count: int, max_drop: float) -> Search:
+def search(
+    calibrator: Calibrator,
+    layers: Sequence[str],
+    estimator: str,
+    count: int,
+    max_drop: float,
+    progress: Callable[[], None] = lambda: None,
+) -> Search:
     """Return which layers go back to float so that int8 loses no more than allowed on a held-out training subject.
 
     Ranges come from the other training subjects. Sensitivity is measured only if something has to go back.
@@ -91,6 +98,7 @@ def search(calibrator: Calibrator, layers: Sequence[str], estimator: str, count:
       estimator: one of `estimators.ESTIMATORS`.
       count: number of clips that ranges come from, and the most that are judged on.
       max_drop: points of top-1.
+      progress: called each time that a model has seen a clip.
 
     Raises:
       ExportError: if it loses more with any layer in int8, or see `hold_out` and `Calibrator.measure`.
@@ -100,15 +108,17 @@ def search(calibrator: Calibrator, layers: Sequence[str], estimator: str, count:
     scales = {tensor: int8_scale(estimate(estimator, magnitudes)) for tensor, magnitudes in found.items()}
     samples = to_samples(calibrator.inputs, held_out.load(calibrator))
     labels = np.asarray([sample.label for sample in samples])
-    exact = evaluate(calibrator.model, samples).argmax(axis=1) == labels
+    exact = evaluate(calibrator.model, samples, progress).argmax(axis=1) == labels
 
     def drop_of(int8: Sequence[str]) -> float:
-        right = evaluate(quantized(calibrator.model, int8, scales.__getitem__), samples).argmax(axis=1) == labels
+        model = quantized(calibrator.model, int8, scales.__getitem__)
+        right = evaluate(model, samples, progress).argmax(axis=1) == labels
         return 100 * (int(exact.sum()) - int(right.sum())) / len(labels)
 
-    before, returned = drop_of(layers), ()
+    before = drop_of(layers)
+    returned: tuple[Returned, ...] = ()
     if before > max_drop + _ROUNDING:
-        losses = measure(calibrator.model, layers, scales.__getitem__, samples).alone
+        losses = measure(calibrator.model, layers, scales.__getitem__, samples, progress).alone
         drops = give_back(list(losses), drop_of, max_drop)
         returned = tuple(Returned(name, losses[name].sqnr_db, drop) for name, drop in drops.items())
     return Search(max_drop, held_out.subject, held_out.trained_on, len(samples), before, returned)

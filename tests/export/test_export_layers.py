@@ -222,6 +222,11 @@ def test_max_drop_returns_the_damaged_layer_alone_and_says_so(damaged, inputs, r
     assert "0.00 points of top-1 lost (0.5 are allowed) on 15 clips of subject 3, where a clip is 6.67" in printed
 
 
+def test_without_max_drop_such_a_layer_ends_the_export_with_the_way_out(damaged, inputs, run):
+    with pytest.raises(ExportError, match=r"int8 changes too much(.|\n)*--max_drop=0.5, or --keep_float"):
+        int8_of(damaged, inputs, run)
+
+
 def test_max_drop_goes_on_top_of_keep_float(damaged, inputs, run):
     product, _ = int8_of(damaged, inputs, run, max_drop=0.0, keep_float=("conv_a",))
     assert quantized_layers(product.onnx) == {"conv_b", "conv_d"}
