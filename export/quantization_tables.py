@@ -164,7 +164,7 @@ def sensitivity(chosen: Sequence[Facts]) -> str:
         rows.append([bundle, "all of these", *_losses(found["int8"]), "", ""])
         rows.append([bundle, "none", "", "", f"{exact['top1']:.2%}", f"{exact['nll']:.5f}", "", ""])
         subjects = ", ".join(map(str, found["subjects"]))
-        measured += f"- `{facts.name}`: {len(found['clips'])} training clips of subjects {subjects}; ranges by "
+        measured += f"- `{facts.name}`: {len(found['clips'])} training clips (subjects {subjects}); ranges by "
         measured += f"{found['estimator']}\n"
     return _table(columns, rows, left=2) + "\n" + measured
 

@@ -15,7 +15,8 @@ from edge.errors import EdgeError
 from export.errors import ExportError
 from hartx.errors import HartxError
 
-CLIPS = 54
+# Four of each of the 27 actions, one of each subject of cross_subject.
+CLIPS = 108
 
 _EPILOG = """\
 Prints a table, the most sensitive layer first, and writes sensitivity.json and sensitivity.png into the bundle.

@@ -73,7 +73,7 @@ def decibel(value: float | None) -> str:
 def table(found: Sensitivity) -> Table:
     """Return the losses for people, the most sensitive layer first."""
     subjects = ", ".join(map(str, found.subjects))
-    title = f"each layer alone in int8: {len(found.clips)} training clips of subjects {subjects}; ranges by "
+    title = f"each layer alone in int8: {len(found.clips)} training clips (subjects {subjects}); ranges by "
     shown = Table(title=title + found.estimator)
     shown.add_column("layer", overflow="fold")
     for column in ("SQNR, dB", "KL", "top-1", "NLL", "parameters", "MACs"):
@@ -87,8 +87,8 @@ def table(found: Sensitivity) -> Table:
     shown.add_row("all of these", *_cells(found.losses.together), *(f"{share:.1%}" for share in shares))
     exact = found.losses.exact
     shown.add_row("none", "", "", f"{exact.top1:.1%}", f"{exact.nll:.5f}", "", "")
-    for name, why in found.kept.items():
-        shown.add_row(name, f"in float: {why}")
+    if found.kept:
+        shown.caption = "in float throughout: " + "; ".join(f"{name} ({why})" for name, why in found.kept.items())
     return shown
 
 
@@ -114,15 +114,16 @@ def draw(found: Sensitivity, path: Path) -> None:
     )
     left.barh(places, [ratio or 0.0 for ratio in ratios], color="tab:blue", alpha=0.8)
     together = found.losses.together.sqnr_db
-    if together is not None:
-        left.axvline(together, color="black", linestyle="--", linewidth=1, label=f"all in int8: {together:.1f} dB")
-        left.legend(loc="lower right")
+    left.axvline(together or 0.0, color="black", linestyle="--", linewidth=1)
     left.set_yticks(places, names, fontsize=8)
-    left.set(title=f"one layer in int8, {len(found.clips)} clips", xlabel="SQNR of the logits, dB (less is worse)")
+    left.set(
+        title=f"one layer in int8 (dashed: all, {decibel(together)}), {len(found.clips)} clips",
+        xlabel="SQNR of the logits, dB (less is worse)",
+    )
     left.set_ylim(len(names) - 0.5, -0.5)
     for offset, share, label in ((-0.2, "parameter_share", "parameters"), (0.2, "mac_share", "MACs")):
         right.barh(places + offset, [getattr(found.layers[name], share) for name in names], 0.4, label=label)
     right.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     right.set(title="share of the model")
-    right.legend(loc="lower right")
+    right.legend()
     save_figure(figure, path)

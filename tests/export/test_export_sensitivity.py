@@ -122,9 +122,8 @@ def test_bundle_with_layers_in_float_is_sound_and_tells_them(whole):
 
 
 def test_tensorrt_reads_the_budget_that_was_asked_for(whole, run, tmp_path):
-    edit_free = read_bundle(whole[0])
     assert json.loads((whole[0] / "bundle.json").read_text())["max_drop_points"] == 0.5
-    assert make_plan(edit_free, "10.3.0", Wish()).max_drop == 0.5
+    assert make_plan(read_bundle(whole[0]), "10.3.0", Wish()).max_drop == 0.5
     export_to(tmp_path / "b", run, max_drop=1.25, calibrator="max")
     assert make_plan(read_bundle(tmp_path / "b"), "10.3.0", Wish()).max_drop == 1.25
     export_to(tmp_path / "c", run, calibrator="max")
@@ -132,13 +131,16 @@ def test_tensorrt_reads_the_budget_that_was_asked_for(whole, run, tmp_path):
 
 
 def test_mcnemar_is_kept_for_every_format_but_the_first_and_shown(run, tmp_path):
-    printed = export_to(tmp_path / "a", run, names="onnx-fp32,onnx-fp16,onnx-int8", calibrator="max")
+    printed = export_to(
+        tmp_path / "a", run, names="onnx-fp32,onnx-fp16,onnx-int8", calibrator="max", calibration_clips=7
+    )
     exports = json.loads((tmp_path / "a" / "export.json").read_text())["exports"]
     assert exports["onnx-fp32"]["mcnemar"] is None
     for name in ("onnx-fp16", "onnx-int8"):
         found, entry = exports[name]["mcnemar"], exports[name]
         gained = round((entry["top1"] - exports["onnx-fp32"]["top1"]) * entry["clips"])
-        assert found["against"] == "onnx-fp32" and found["only_this_right"] - found["only_other_right"] == gained
+        assert entry["clips"] == 15 and found["against"] == "onnx-fp32"
+        assert found["only_this_right"] - found["only_other_right"] == gained
         assert 0 < found["p_value"] <= 1
     assert "+0 -0, p = 1" in printed
 
@@ -156,7 +158,7 @@ def test_command_measures_the_layers_in_int8_and_the_bundle_stays_as_it_was(bund
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
     assert command.main([f"--bundle={bundle}", f"--workdir={run.workdir}", "--clips=10"]) == 0
     out = capsys.readouterr().out
-    assert "10 training clips of subjects 1, 3" in out and "all of these" in out
+    assert "10 training clips (subjects 1, 3)" in out and "all of these" in out
     found = json.loads((bundle / "sensitivity.json").read_text())
     assert set(found["layers"]) == {"conv_b", "conv_d"} and set(found["kept_in_float"]) == {"conv_a", "conv_c"}
     ratios = [entry["sqnr_db"] for entry in found["layers"].values()]
@@ -178,8 +180,6 @@ def test_sensitivity_of_other_models_is_found(bundle, run, of_the_run, capsys):
 
 
 def test_bundle_without_int8_is_refused(run, of_the_run, tmp_path, capsys):
-    inputs = make_inputs(run)
-    assert inputs
     export_to(tmp_path / "b", run, names="onnx-fp32,onnx-fp16", calibration_clips=5)
     assert command.main([f"--bundle={tmp_path / 'b'}", f"--workdir={run.workdir}"]) == 1
     error = capsys.readouterr().err
