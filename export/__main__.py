@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ formats:
 
   python -m export --workdir=runs/a --bundle=bundles/a --formats=onnx-fp32,onnx-fp16,stablehlo --softmax
   python -m export.verify --bundle=bundles/a --workdir=runs/a
+  python -m export.sensitivity --bundle=bundles/a --workdir=runs/a
   python -m edge.predict --bundle=bundles/a CLIP.avi
 """
 
@@ -51,6 +53,23 @@ def _count(text: str, expected: str = "a whole number from 1") -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} was given; {expected} is expected")
     return int(text)
+
+
+def _patterns(text: str) -> tuple[str, ...]:
+    patterns = tuple(pattern.strip() for pattern in text.split(","))
+    if not all(patterns):
+        raise argparse.ArgumentTypeError(f"{text!r} was given; patterns with commas between them are expected")
+    return patterns
+
+
+def _points(text: str) -> float:
+    try:
+        points = float(text)
+    except ValueError:
+        points = -1.0
+    if not 0 <= points <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} was given; points from 0 to 100 are expected")
+    return points
 
 
 def _calibrator(text: str) -> str:
@@ -112,13 +131,32 @@ def _parser() -> argparse.ArgumentParser:
         help=f"how a tensor's range follows from its values: {', '.join(ESTIMATORS)}; default: {AUTO}, the one whose "
         "int8 model is most accurate on a training subject that the ranges did not come from",
     )
+    parser.add_argument(
+        "--keep_float",
+        type=_patterns,
+        default=defaults.keep_float,
+        metavar="PATTERNS",
+        help="layers that stay in float in the int8 model, by the names that python -m export.sensitivity shows: "
+        "node_Conv_20,node_Conv_4? for example",
+    )
+    parser.add_argument(
+        "--max_drop",
+        type=_points,
+        default=defaults.max_drop,
+        metavar="POINTS",
+        help="points of top-1 that int8 may lose against float on a training subject that the ranges did not come "
+        "from; layers return to float, the most sensitive first, until it holds; kept in the bundle, where "
+        "python -m export.tensorrt reads it (default: no limit)",
+    )
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = _parser().parse_args(argv)
-    options = formats.Options(args.opset, args.batch, args.softmax, args.calibration_clips, args.calibrator)
+    options = formats.Options(
+        **{field.name: getattr(args, field.name) for field in dataclasses.fields(formats.Options)}
+    )
     logging.getLogger("jax2onnx").setLevel(logging.ERROR)
     # Imported here, so that --help and a mistyped flag answer at once.
     from export.clips import RunClips, check_trained_on

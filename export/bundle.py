@@ -14,16 +14,20 @@ from typing import Any
 from edge.bundle import BUNDLE_FILE, FORMAT_VERSION, read_bundle, sha256_of
 from edge.errors import EdgeError
 from edge.preprocess import spec_to_dict
-from export.accuracy import Accuracy
+from export.accuracy import Accuracy, McNemar
 from export.errors import ExportError
 from export.formats import Format, Options
 from export.head import Head
 from export.inputs import ModelInput
+from export.tensorrt.plan import MAX_DROP_FIELD
 from hartx.run import Run, config_digest
 
 CALIBRATION_FILE = "calibration.json"
 MODEL_CARD_FILE = "model_card.md"
 EXPORT_FILE = "export.json"
+
+# Written later, by `export.sensitivity`; not among the hashes of bundle.json, which stays as it was exported.
+SENSITIVITY_FILE = "sensitivity.json"
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Export:
       size_bytes: of its file.
       check: what it was held against, and what came out.
       accuracy: how often it is right.
+      mcnemar: whether that differs from the float32 format; None for that one itself, or without clips.
       details: what else its maker found, for `export.json`.
     """
 
@@ -44,6 +49,7 @@ class Export:
     size_bytes: int
     check: str
     accuracy: Accuracy
+    mcnemar: McNemar | None
     details: Mapping[str, Any]
 
 
@@ -154,6 +160,8 @@ def _sync(folder: Path) -> None:
 def write_description(folder: Path, description: Description) -> None:
     """Write `bundle.json` for the files that lie in a folder, and read all of it as the device will.
 
+    `max_drop_points`, where the user gave `--max_drop`, is what `export.tensorrt` lets a smaller precision lose.
+
     Format version 2 came with `output.is` and a fixed batch: a reader of version 1 would take a softmax twice.
 
     Raises:
@@ -191,6 +199,8 @@ def write_description(folder: Path, description: Description) -> None:
         "files": files,
         "versions": description.versions,
     }
+    if description.options.max_drop is not None:
+        values[MAX_DROP_FIELD] = description.options.max_drop
     (folder / BUNDLE_FILE).write_text(json.dumps(values, indent=1) + "\n")
     try:
         read_bundle(folder)
@@ -209,6 +219,7 @@ def report(description: Description) -> dict[str, Any]:
                 "seconds": round(entry.seconds, 1),
                 "check": entry.check,
                 **asdict(entry.accuracy),
+                "mcnemar": None if entry.mcnemar is None else asdict(entry.mcnemar),
                 **entry.details,
             }
             for entry in description.exports

@@ -40,6 +40,7 @@ class Calibration:
       model_sha256: of the float model's file in which these tensors are.
       subjects: whose recordings these are.
       candidates: how the estimators compared (`Choice.to_json`); None if one was asked for by name.
+      layers: which are int8 and why the others are not (`layers.LayerChoice.to_json`).
     """
 
     estimator: str
@@ -49,6 +50,7 @@ class Calibration:
     model_sha256: str
     subjects: tuple[int, ...] = ()
     candidates: Mapping[str, Any] | None = None
+    layers: Mapping[str, Any] | None = None
 
     def scale(self, tensor: str) -> np.float32:
         """Return the size of one int8 step of a tensor, see `int8_scale`."""
@@ -69,6 +71,7 @@ class Calibration:
             "clips_per_class": dict(self.clips_per_class),
             "tensors": {name: {"range": self.ranges[name], "scale": s} for name, s in self.scales.items()},
             "candidates": self.candidates,
+            "layers": self.layers,
         }
 
 

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 from rich.table import Table
 
-from export import onnx_graph
 from export.calibration import Calibrator, int8_scale
-from export.clips import Entry, choose_stratified, load_for_calibration
-from export.errors import ExportError
 from export.estimators import ESTIMATORS, estimate
+from export.held_out import hold_out
 from export.inputs import ModelInput, to_feeds
-from export.quantize import plan, quantize
+from export.outputs import Score, log_probabilities
+from export.quantize import quantized
 from export.session import Session
 from hartx.data import Clip
 
 FLOAT = "float"
-
-
-@dataclass(frozen=True)
-class Score:
-    """How good a model is on the held-out clips.
-
-    Attributes:
-      top1: share of clips whose most probable class is the right one.
-      nll: mean negative log-likelihood of the right class, in nats.
-    """
-
-    top1: float
-    nll: float
 
 
 @dataclass(frozen=True)
@@ -79,56 +64,33 @@ class Choice:
         return table
 
 
-def choose_estimator(calibrator: Calibrator, count: int) -> Choice:
-    """Compare all estimators: ranges from some training subjects, accuracy on another one.
+def choose_estimator(calibrator: Calibrator, count: int, layers: Collection[str] | None = None) -> Choice:
+    """Compare all estimators: ranges from some training subjects, accuracy on another one, see `hold_out`.
 
-    The other one is the run's validation subject, or else the last training subject. Where it was trained on,
-    top-1 hardly tells the candidates apart, and the likelihood decides.
+    Where the network was trained on that one, top-1 hardly tells the candidates apart, and the likelihood decides.
 
     Args:
       calibrator: the float model and its recordings.
       count: number of clips that ranges come from, and the most that accuracy is measured on.
+      layers: names of the convolutions that become int8; None for all that may.
 
     Raises:
       ExportError: if there is one training subject only, or see `Calibrator.measure`.
     """
-    side, subjects, held_out = _split(calibrator)
-    magnitudes = calibrator.measure(calibrator.choose(count, subjects))
+    held_out = hold_out(calibrator, count, "--calibrator=percentile-99.99")
+    magnitudes = calibrator.measure(calibrator.choose(count, held_out.others))
     models = {FLOAT: calibrator.model}
     for name in ESTIMATORS:
-        ranges = {tensor: estimate(name, found) for tensor, found in magnitudes.items()}
-        models[name] = _quantized(calibrator.model, ranges)
-    tested = choose_stratified(held_out, count)
-    clips = calibrator.progress(load_for_calibration(calibrator.clips, side, tested), len(tested))
-    scores = score(models, calibrator.inputs, clips)
-    return Choice(best(scores), subjects, held_out[0].subject, side == "train", len(tested), scores)
+        scales = {tensor: int8_scale(estimate(name, found)) for tensor, found in magnitudes.items()}
+        models[name] = quantized(calibrator.model, layers, scales.__getitem__)
+    scores = score(models, calibrator.inputs, held_out.load(calibrator))
+    return Choice(best(scores), held_out.others, held_out.subject, held_out.trained_on, len(held_out.entries), scores)
 
 
 def best(scores: Mapping[str, Score]) -> str:
     """Return the estimator of the highest top-1, among equals of the lowest NLL, among these the first."""
     candidates = [name for name in ESTIMATORS if name in scores]
     return min(candidates, key=lambda name: (-scores[name].top1, scores[name].nll))
-
-
-def _split(calibrator: Calibrator) -> tuple[str, tuple[int, ...], Sequence[Entry]]:
-    """Return the side of the held-out recordings, the subjects that ranges come from, and those recordings."""
-    train = calibrator.clips.entries("train")
-    subjects = tuple(sorted({entry.subject for entry in train}))
-    if validation := calibrator.clips.entries("validation"):
-        return "validation", subjects, validation
-    if len(subjects) < 2:
-        raise ExportError(
-            f"--calibrator=auto holds out a training subject to compare on, but there is only subject {subjects[0]}\n"
-            "  Name one: --calibrator=percentile-99.99"
-        )
-    *others, last = subjects
-    return "train", tuple(others), [entry for entry in train if entry.subject == last]
-
-
-def _quantized(model: onnx.ModelProto, ranges: Mapping[str, float]) -> onnx.ModelProto:
-    graph = ir.from_proto(model)
-    quantize(graph, plan(graph), lambda tensor: int8_scale(ranges[tensor]))
-    return onnx_graph.to_proto(graph)
 
 
 def score(
@@ -141,7 +103,7 @@ def score(
     for clip in clips:
         feeds = to_feeds(inputs, [clip.inputs])
         for name, session in sessions.items():
-            logits = session.logits(feeds)[0].astype(np.float64)
-            hits[name].append(bool(logits.argmax() == clip.label))
-            losses[name].append(float(np.logaddexp.reduce(logits) - logits[clip.label]))
+            found = log_probabilities(models[name], session.logits(feeds))[0]
+            hits[name].append(bool(found.argmax() == clip.label))
+            losses[name].append(-float(found[clip.label]))
     return {name: Score(float(np.mean(hits[name])), float(np.mean(losses[name]))) for name in models}

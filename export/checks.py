@@ -6,29 +6,23 @@ or raises an error that says what is wrong.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
-from edge.bundle import BUNDLE_FILE, Bundle, read_bundle, sha256_of
 from edge.errors import EdgeError
-from export import formats, half, onnx_graph, stablehlo, structure
-from export.bundle import CALIBRATION_FILE, EXPORT_FILE
+from export import half, int8_checks, onnx_graph, stablehlo, structure
+from export.bundle import EXPORT_FILE
+from export.contents import Contents, load
 from export.errors import ExportError
 from export.formats import Format
-from export.head import Head
-from export.inputs import ModelInput
-from export.lint import lint
 from export.parity import Compute
 from export.passes import constant
 from export.session import Session
-from export.tensorrt import cache
 
 
 @dataclass(frozen=True)
@@ -48,69 +42,12 @@ class Check:
     note: str
 
 
-@dataclass(frozen=True)
-class Contents:
-    """A bundle as `edge` reads it, and what only an export knows of it.
-
-    Attributes:
-      bundle: as the device sees it.
-      raw: `bundle.json`.
-      inputs: what the models read.
-      head: what comes out.
-      rows: the formats whose files the bundle lists.
-    """
-
-    bundle: Bundle
-    raw: dict[str, Any]
-    inputs: tuple[ModelInput, ...]
-    head: Head
-    rows: tuple[Format, ...]
-
-    def path(self, name: str) -> Path:
-        """Return the path of a file of the bundle."""
-        return self.bundle.path / name
-
-    def read_text(self, name: str) -> str:
-        """Return the contents of a text file of the bundle."""
-        try:
-            return self.path(name).read_text()
-        except (OSError, ValueError) as error:
-            raise ExportError(f"{name} cannot be read: {error}") from None
-
-    def read_json(self, name: str) -> dict[str, Any]:
-        """Return the contents of a JSON file of the bundle."""
-        try:
-            return json.loads(self.read_text(name))
-        except ValueError as error:
-            raise ExportError(f"{name} cannot be read: {error}") from None
-
-
 def attempt(subject: str, name: str, check: Callable[[], str]) -> Check:
     """Return the outcome of a check."""
     try:
         return Check(subject, name, True, check())
     except (ExportError, EdgeError) as error:
         return Check(subject, name, False, str(error))
-
-
-def read(folder: Path) -> Contents:
-    """Return a bundle whose files are what `bundle.json` says.
-
-    Raises:
-      EdgeError: if the device would refuse it.
-      ExportError: if it lists no model of a known format, or says two things of one file.
-    """
-    bundle = read_bundle(folder)
-    raw = json.loads((folder / BUNDLE_FILE).read_text())
-    rows = tuple(row for row in formats.FORMATS if row.file in raw["files"])
-    for name, precision in bundle.precisions.items():
-        size_bytes = raw["files"][precision.path.name]["size_bytes"]
-        if precision.size_bytes != size_bytes:
-            raise ExportError(f"precisions.{name}.size_bytes is {precision.size_bytes}; its file has {size_bytes}")
-        if precision.path.name not in {row.file for row in rows if row.precision == name}:
-            raise ExportError(f"precisions.{name}.file is {precision.path.name!r}, which is not a file of that format")
-    inputs = tuple(ModelInput(entry.name, entry.modality, entry.spec) for entry in bundle.inputs)
-    return Contents(bundle, raw, inputs, Head(bundle.output == "probabilities", bundle.temperature), rows)
 
 
 def check_format(contents: Contents, row: Format) -> Iterator[Check]:
@@ -129,20 +66,9 @@ def check_format(contents: Contents, row: Format) -> Iterator[Check]:
     if row.precision == "fp16":
         yield attempt(row.file, "float16", lambda: _half(contents, model))
     if row.precision == "int8":
-        yield attempt(row.file, "Q/DQ placement", lambda: _placement(model))
-        yield attempt(row.file, "scales", lambda: _scales(contents, model))
-
-
-def load(contents: Contents, row: Format) -> onnx.ModelProto:
-    """Return an ONNX model of a bundle.
-
-    Raises:
-      ExportError: if it cannot be read.
-    """
-    try:
-        return onnx.load(contents.path(row.file))
-    except Exception as error:  # protobuf's have no common class below Exception
-        raise ExportError(f"it cannot be read as ONNX: {error}") from None
+        yield attempt(row.file, "Q/DQ placement", lambda: int8_checks.placement(model))
+        yield attempt(row.file, "layers in int8", lambda: int8_checks.layers(contents, model))
+        yield attempt(row.file, "scales", lambda: int8_checks.scales(contents, model))
 
 
 def compute(contents: Contents, row: Format) -> Compute:
@@ -211,36 +137,6 @@ def _half(contents: Contents, model: onnx.ModelProto) -> str:
     if not in_half:
         raise ExportError("no node has constants in float16")
     return f"{in_half} nodes with constants in float16, {len(kept)} nodes kept in float32"
-
-
-def _placement(model: onnx.ModelProto) -> str:
-    graph = ir.from_proto(model)
-    if violations := lint(graph):
-        raise ExportError("; ".join(map(str, violations)))
-    pairs = sum(node.op_type == "QuantizeLinear" for node in graph.graph)
-    if not pairs:
-        raise ExportError("nothing is quantised: there is no QuantizeLinear")
-    return f"{pairs} tensors quantised by TensorRT's rules"
-
-
-def _scales(contents: Contents, model: onnx.ModelProto) -> str:
-    calibration = contents.read_json(CALIBRATION_FILE)
-    base = formats.BY_NAME[formats.BASE].file
-    if calibration.get("model_sha256") != sha256_of(contents.path(base)):
-        raise ExportError(f"{CALIBRATION_FILE} was measured on another model than {base}")
-    stated = {name: np.float32(entry["scale"]) for name, entry in calibration.get("tensors", {}).items()}
-    found = {
-        str(node.inputs[0].name): np.float32(constant(node.inputs[1]))  # type: ignore[union-attr, arg-type]
-        for node in ir.from_proto(model).graph
-        if node.op_type == "QuantizeLinear"
-    }
-    for name in sorted(stated.keys() | found.keys()):
-        if stated.get(name) != found.get(name):
-            raise ExportError(f"{name}: scale {found.get(name)} in the model, {stated.get(name)} in {CALIBRATION_FILE}")
-    cached = cache.read(contents.read_text(cache.CACHE_FILE)).scales
-    if cached != {name: float(scale) for name, scale in stated.items()}:
-        raise ExportError(f"{cache.CACHE_FILE} does not have the scales of {CALIBRATION_FILE}")
-    return f"{len(found)} scales are those of {CALIBRATION_FILE} and {cache.CACHE_FILE}, measured on {base}"
 
 
 def _stablehlo(contents: Contents, row: Format) -> str:

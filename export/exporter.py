@@ -134,18 +134,21 @@ def make_fp32(job: Job) -> Product:
     return Product(model.SerializeToString(), compute, str(found), onnx=model)
 
 
-def _accuracy(job: Job) -> dict[str, accuracy.Accuracy]:
+def _right(job: Job) -> dict[str, tuple[bool, ...]]:
+    """Return for each format of which test recordings it is right."""
     with job.steps.step("accuracy") as note:
         count = len(job.clips.entries("test"))
         loaded = job.steps.each(job.clips.load("test") if count else (), count)
         found = accuracy.measure({name: made.compute for name, made in job.products.items()}, job.inputs, loaded)
-        results = ", ".join(f"{name} {model_card.percent(entry)}" for name, entry in found.items())
+        results = ", ".join(
+            f"{name} {model_card.percent(accuracy.accuracy_of(right))}" for name, right in found.items()
+        )
         note.text = f"{results} on {count} test recordings" if count else "no recordings on the test side"
     return found
 
 
 def _describe(job: Job, seconds: Mapping[str, float]) -> Description:
-    measured = _accuracy(job)
+    right = _right(job)
     return Description(
         model=job.run.config.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -156,7 +159,17 @@ def _describe(job: Job, seconds: Mapping[str, float]) -> Description:
         head=job.head,
         options=job.options,
         exports=tuple(
-            Export(BY_NAME[name], seconds[name], len(made.content), made.check, measured[name], made.details)
+            Export(
+                format=BY_NAME[name],
+                seconds=seconds[name],
+                size_bytes=len(made.content),
+                check=made.check,
+                accuracy=accuracy.accuracy_of(right[name]),
+                mcnemar=None
+                if name == formats.BASE
+                else accuracy.mcnemar(formats.BASE, right[formats.BASE], right[name]),
+                details=made.details,
+            )
             for name, made in job.products.items()
         ),
         versions=dict(job.versions),

@@ -28,6 +28,9 @@ class Options:
       softmax: whether the fitted temperature and a softmax are in the model, whose output is then probabilities.
       calibration_clips: training clips on which the ranges of values are measured.
       calibrator: how an int8 range follows from a tensor's values, of `estimators.ESTIMATORS`, or `AUTO`.
+      keep_float: patterns of `fnmatch`; the layers whose names they match stay in float.
+      max_drop: points of top-1 that int8 may lose on a held-out training subject before layers return to float;
+        None if it may lose any number.
     """
 
     opset: int = 17
@@ -35,6 +38,8 @@ class Options:
     softmax: bool = False
     calibration_clips: int = 108
     calibrator: str = AUTO
+    keep_float: tuple[str, ...] = ()
+    max_drop: float | None = None
 
     def changed(self) -> list[str]:
         """Return the names of the options that are not at their default."""
@@ -113,7 +118,7 @@ FORMATS = (
         purpose="a quarter of the size; Q/DQ for TensorRT and OpenVINO; for models with 3D convolutions",
         file="model.int8.onnx",
         precision="int8",
-        options=frozenset({"opset", "batch", "softmax", "calibration_clips", "calibrator"}),
+        options=frozenset({"opset", "batch", "softmax", "calibration_clips", "calibrator", "keep_float", "max_drop"}),
         tolerance=Tolerance(absolute=0, relative=0.3),
         maker="export.int8:make_int8",
     ),

@@ -62,7 +62,7 @@ def make_fp16(job: Job) -> Product:
     details = {
         "largest_value": {"tensor": widest, "magnitude": ranges[widest], "limit": HALF_MAX, "headroom": HEADROOM},
         "float32_nodes": dict(sorted(kept.items())),
-        "clips": len(chosen),
+        "range_clips": len(chosen),
     }
     too_large = f"kept in float32 for their range: {', '.join(for_range)}" if for_range else "no value near overflow"
     return Product(model.SerializeToString(), compute, f"against fp32, {found}; {too_large}", details, model)

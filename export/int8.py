@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import onnx
 import onnx_ir as ir
 
-from export import onnx_graph, parity
+from export import layers, max_drop, onnx_graph, parity
 from export.calibration import Calibration, Calibrator, calibrate
 from export.calibrator_choice import choose_estimator
 from export.errors import ExportError
 from export.estimators import AUTO
 from export.formats import BY_NAME
+from export.layers import LayerChoice
 from export.lint import lint
 from export.product import Job, Product
 from export.quantize import NOTHING_TO_QUANTIZE, Placement, plan, quantize
@@ -22,40 +26,84 @@ def make_int8(job: Job) -> Product | None:
 
     Raises:
       ExportError: if it was asked for and is of no use, or breaks a placement rule, or is too far from the
-        trained model.
+        trained model, or a layer that is to stay in float is unknown, or too much accuracy is lost.
     """
     graph = ir.from_proto(job.base())
-    placement = plan(graph)
-    if not placement.convs:
-        if job.named:
-            raise ExportError(f"--formats names onnx-int8, but {NOTHING_TO_QUANTIZE}\n  Export without it")
+    names = layers.layer_names(job.base())
+    if not names:
+        if job.named or job.options.keep_float:
+            raise ExportError(f"onnx-int8 was asked for, but {NOTHING_TO_QUANTIZE}\n  Export without it")
         job.steps.say(f"          int8: left out, {NOTHING_TO_QUANTIZE}")
         return None
-    calibration = _calibration(job, placement)
+    matched = layers.match(job.options.keep_float, names)
+    kept = {name: f"--keep_float={pattern}" for name, pattern in matched.items()}
+    choice = LayerChoice(tuple(name for name in names if name not in kept), kept)
+    if not choice.int8:
+        raise ExportError("--keep_float leaves no layer for int8\n  Export without onnx-int8")
+    calibrator = Calibrator(job.base(), plan(graph, choice.int8).activations, job.inputs, job.clips, job.steps.each)
+    estimator, candidates = _estimator(job, calibrator, choice)
+    choice = _within_budget(job, calibrator, choice, estimator)
+    placement = plan(graph, choice.int8)
+    calibrator = dataclasses.replace(calibrator, tensors=placement.activations)
+    calibration = _calibration(job, calibrator, choice, estimator, candidates)
     model = _quantized(job, graph, placement, calibration)
     compute = Session(model).logits
-    found = parity.check(compute, job.reference, job.inputs, job.checked, BY_NAME["onnx-int8"].tolerance)
-    check = f"placement rules hold; {found}"
-    return Product(model.SerializeToString(), compute, check, onnx=model, calibration=calibration)
+    found = parity.compare(compute, job.reference, job.inputs, job.checked, BY_NAME["onnx-int8"].tolerance)
+    if not found.holds:
+        raise ExportError(
+            f"int8 changes too much: {found}\n  No bundle was written. Let the layers that it hurts stay in float: "
+            "--max_drop=0.5, or --keep_float by name; or take another --calibrator"
+        )
+    in_float = f"; {len(choice.kept)} of {len(names)} layers in float" if choice.kept else ""
+    check = f"placement rules hold{in_float}; {found}"
+    details = {"layers": choice.to_json()}
+    return Product(model.SerializeToString(), compute, check, details, onnx=model, calibration=calibration)
 
 
-def _calibration(job: Job, placement: Placement) -> Calibration:
-    calibrator = Calibrator(job.base(), placement.activations, job.inputs, job.clips, job.steps.each)
-    estimator, candidates, count = job.options.calibrator, None, job.options.calibration_clips
-    if estimator == AUTO:
-        with job.steps.step("int8 calibrator") as note:
-            choice = choose_estimator(calibrator, count)
-            estimator, candidates = choice.estimator, choice.to_json()
-            note.text = f"{estimator} is the most accurate on {choice.clips} clips of subject {choice.held_out}"
-        job.steps.console.print(choice.table())
+def _estimator(job: Job, calibrator: Calibrator, choice: LayerChoice) -> tuple[str, dict[str, Any] | None]:
+    """Return the estimator, and how it compared with the others if it was not asked for by name."""
+    if job.options.calibrator != AUTO:
+        return job.options.calibrator, None
+    with job.steps.step("int8 calibrator") as note:
+        found = choose_estimator(calibrator, job.options.calibration_clips, choice.int8)
+        note.text = f"{found.estimator} is the most accurate on {found.clips} clips of subject {found.held_out}"
+    job.steps.console.print(found.table())
+    return found.estimator, found.to_json()
+
+
+def _within_budget(job: Job, calibrator: Calibrator, choice: LayerChoice, estimator: str) -> LayerChoice:
+    """Return the choice after `--max_drop`, and say what it returned to float and why."""
+    budget = job.options.max_drop
+    if budget is None:
+        return choice
+    with job.steps.step("int8 accuracy budget") as note:
+        found = max_drop.search(
+            calibrator, choice.int8, estimator, job.options.calibration_clips, budget, job.steps.tick
+        )
+        note.text = (
+            f"{found.drop_points:.2f} points of top-1 lost ({budget:g} are allowed) on {found.clips} clips of subject "
+            f"{found.held_out_subject}, where a clip is {100 / found.clips:.2f}; {len(found.returned)} layers returned "
+            "to float"
+        )
+    reasons = found.reasons()
+    for name, reason in reasons.items():
+        job.steps.say(f"          {name} stays in float: {reason}")
+    int8 = tuple(name for name in choice.int8 if name not in reasons)
+    return LayerChoice(int8, {**choice.kept, **reasons}, found.to_json())
+
+
+def _calibration(
+    job: Job, calibrator: Calibrator, choice: LayerChoice, estimator: str, candidates: dict[str, Any] | None
+) -> Calibration:
     with job.steps.step("int8 calibration") as note:
+        count = job.options.calibration_clips
         calibration = calibrate(calibrator, job.run.labels, count, estimator, candidates)
         classes = sum(number > 0 for number in calibration.clips_per_class.values())
         note.text = (
             f"{len(calibration.ranges)} scales by {estimator} from {len(calibration.clips)} training clips "
             f"of {classes} actions"
         )
-    return calibration
+    return dataclasses.replace(calibration, layers=choice.to_json())
 
 
 def _quantized(job: Job, graph: ir.Model, placement: Placement, calibration: Calibration) -> onnx.ModelProto:

@@ -99,8 +99,14 @@ def _accuracy(exports: tuple[Export, ...], calibration: Calibration | None) -> s
     return text + (
         f"\n\nint8: the 3D convolutions behind the stem, weights and activations, symmetric; ranges of activations "
         f"by {calibration.estimator} over {len(calibration.clips)} training clips (`calibration.json`). The stem, the "
-        "recurrent layers and the head are in float."
+        f"recurrent layers and the head are in float{_kept(calibration)}."
     )
+
+
+def _kept(calibration: Calibration) -> str:
+    """Return the layers that int8 has a kernel for and that are in float all the same."""
+    kept = (calibration.layers or {}).get("float", {})
+    return f", and so are {', '.join(kept)} (`calibration.json` says why)" if kept else ""
 
 
 def percent(accuracy: Accuracy) -> str:

@@ -11,13 +11,15 @@ ONNX Runtime's `quantize_static` can be told none of the second and third, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from export import onnx_graph
 from export.estimators import INT8_MAX
 from export.passes import constant
 from export.residual import Residual, is_stem, kernel_size, residuals, video_convs
@@ -26,6 +28,9 @@ NOTHING_TO_QUANTIZE = (
     "the model has no 3D convolution besides a stem, so there is nothing that int8 makes smaller or faster "
     "(recurrent layers and the head stay in float)"
 )
+
+# Tensor to the size of its int8 step: `Calibration.scale`.
+ScaleOf = Callable[[str], np.float32]
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,16 @@ class Placement:
     activations: tuple[str, ...]
 
 
-def plan(model: ir.Model) -> Placement:
-    """Return where a float graph is to be quantised; empty if there is nothing."""
-    convs = tuple(conv for conv in video_convs(model) if not is_stem(conv) and has_int8_kernel(conv))
+def plan(model: ir.Model, only: Collection[str] | None = None) -> Placement:
+    """Return where a float graph is to be quantised; empty if there is nothing.
+
+    Args:
+      model: the float graph.
+      only: names of the convolutions that may be; None for all that TensorRT has an int8 kernel for. A residual
+        add is quantised with the convolution that ends its main branch.
+    """
+    fit = (conv for conv in video_convs(model) if not is_stem(conv) and has_int8_kernel(conv))
+    convs = tuple(conv for conv in fit if only is None or conv.name in only)
     adds = tuple(residual for residual in residuals(model) if residual.main in convs)
     wanted = {conv.inputs[0] for conv in convs} | {residual.skip for residual in adds}
     ordered = [value for node in model.graph for value in node.outputs if value in wanted]
@@ -70,13 +82,13 @@ def weight_scales(weight: np.ndarray) -> np.ndarray:
     return np.where(largest > 0, largest / INT8_MAX, 1.0).astype(np.float32)
 
 
-def quantize(model: ir.Model, placement: Placement, scale_of: Callable[[str], np.float32]) -> None:
+def quantize(model: ir.Model, placement: Placement, scale_of: ScaleOf) -> None:
     """Put the Q/DQ pairs of a placement into its graph.
 
     Args:
       model: the float graph; changed in place. Weights become int8, so the file shrinks.
       placement: from `plan` of this very graph.
-      scale_of: tensor to the size of its int8 step, `Calibration.scale`.
+      scale_of: tensor to the size of its int8 step.
     """
     values = {value.name: value for node in model.graph for value in node.outputs}
     pairs = {name: _quantize_activation(model, values[name], scale_of(name)) for name in placement.activations}
@@ -91,6 +103,13 @@ def quantize(model: ir.Model, placement: Placement, scale_of: Callable[[str], np
     for residual in placement.residuals:
         residual.add.replace_input_with(residual.skip_index, pairs[str(residual.skip.name)])
     common.RemoveUnusedNodesPass()(model)
+
+
+def quantized(model: onnx.ModelProto, only: Collection[str] | None, scale_of: ScaleOf) -> onnx.ModelProto:
+    """Return a float model with some of its convolutions in int8, see `plan` and `quantize`."""
+    graph = ir.from_proto(model)
+    quantize(graph, plan(graph, only), scale_of)
+    return onnx_graph.to_proto(graph)
 
 
 def _constant(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:

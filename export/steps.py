@@ -30,12 +30,13 @@ class Steps:
         self.console = console or Console()
         self._status: Status | None = None
         self._name = ""
+        self._ticks = 0
 
     @contextmanager
     def step(self, name: str) -> Iterator[Note]:
         """Show a step while it runs, and its time and note afterwards."""
         note, started = Note(), time.perf_counter()
-        self._name = name
+        self._name, self._ticks = name, 0
         with self.console.status(name) as self._status:
             yield note
         seconds = time.perf_counter() - started
@@ -52,14 +53,21 @@ class Steps:
                 self._status.update(f"{self._name}: clip {number} of {count}")
             yield item
 
+    def tick(self) -> None:
+        """Count that a model has seen a clip, in the display of the step that is under way."""
+        self._ticks += 1
+        if self._status is not None:
+            self._status.update(f"{self._name}: {self._ticks} clips through a model")
+
     def table(self, title: str, exports: Sequence[Export]) -> None:
-        """Print the formats of a bundle."""
+        """Print the formats of a bundle. McNemar: clips gained and lost against float32, and how likely by chance."""
         table = Table(title=title)
-        for column in ("format", "file", "size", "made in", "top-1", "measured on"):
+        for column in ("format", "file", "size", "made in", "top-1", "measured on", "McNemar"):
             table.add_column(column, justify="right" if column in ("size", "made in", "top-1") else "left")
         for entry in exports:
             found = entry.accuracy
             tested = f"{found.clips} clips of the {found.split} side" if found.clips else "nothing: no test side"
             size, seconds = f"{entry.size_bytes / 1e6:.2f} MB", f"{entry.seconds:.1f} s"
-            table.add_row(entry.format.name, entry.format.file, size, seconds, percent(found), tested)
+            test = "" if entry.mcnemar is None else str(entry.mcnemar)
+            table.add_row(entry.format.name, entry.format.file, size, seconds, percent(found), tested, test)
         self.console.print(table)

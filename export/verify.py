@@ -21,8 +21,9 @@ from hartx.errors import HartxError
 if TYPE_CHECKING:
     import numpy as np
 
-    from export.checks import Check, Contents
+    from export.checks import Check
     from export.clips import Clips
+    from export.contents import Contents
     from export.formats import Format
     from export.parity import Compute
     from hartx.run import Run
@@ -79,10 +80,12 @@ def verify(bundle: Path, run: Run | None, clips: Clips | None) -> Iterator[Check
       run: the run it should have been made from; None to check the files alone.
       clips: the run's recordings.
     """
-    from export import checks
+    from export import checks, int8_checks
+    from export.bundle import SENSITIVITY_FILE
+    from export.contents import read
 
     try:
-        contents = checks.read(bundle)
+        contents = read(bundle)
     except (EdgeError, ExportError) as error:
         yield checks.Check("bundle.json", "fields, sizes, hashes", False, str(error))
         return
@@ -90,6 +93,8 @@ def verify(bundle: Path, run: Run | None, clips: Clips | None) -> Iterator[Check
     yield checks.Check("bundle.json", "fields, sizes, hashes", True, f"{listed} files are as they were written")
     for row in contents.rows:
         yield from checks.check_format(contents, row)
+    if contents.path(SENSITIVITY_FILE).exists():
+        yield checks.attempt(SENSITIVITY_FILE, "of these models", lambda: int8_checks.sensitivity(contents))
     if run is not None and clips is not None:
         yield from _against_run(contents, run, clips)
 
@@ -99,9 +104,9 @@ def _against_run(contents: Contents, run: Run, clips: Clips) -> Iterator[Check]:
     from export.checks import attempt
     from export.exporter import parity_clips, trained
 
-    same_run = attempt("bundle.json", "made from the run", lambda: _same_run(contents, run))
-    yield same_run
-    if not same_run.passed:
+    from_run = attempt("bundle.json", "made from the run", lambda: same_run(contents, run))
+    yield from_run
+    if not from_run.passed:
         return
     if any(row.precision == "int8" for row in contents.rows):
         yield attempt("calibration.json", "training recordings only", lambda: _calibration_clips(contents, clips))
@@ -120,7 +125,12 @@ def _parity(contents: Contents, row: Format, reference: Compute, chosen: Sequenc
     return str(found)
 
 
-def _same_run(contents: Contents, run: Run) -> str:
+def same_run(contents: Contents, run: Run) -> str:
+    """Return the step of the run that a bundle was made from.
+
+    Raises:
+      ExportError: if it was made from another one.
+    """
     from export.bundle import identify
 
     found, expected = contents.raw.get("run"), identify(run)

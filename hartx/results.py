@@ -23,8 +23,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from hartx.blocks import replace_file, with_blocks
 from hartx.config import write_json
-from hartx.errors import HartxError, suggestion
+from hartx.errors import HartxError
 from hartx.results_tables import KINDS, SweepResults, choose, how_to_run, public_command, read_sweeps
 
 PICTURES = ("confusion_matrix", "folds", "per_class")
@@ -32,8 +33,6 @@ PICTURES = ("confusion_matrix", "folds", "per_class")
 # Of a summary: large, and in no table.
 _UNREAD = ("confusion_matrix", "per_class")
 
-_BLOCK = re.compile(r"(<!-- results:(\S+)((?: \S+)*) -->\n)(.*?)(<!-- /results:\2 -->)", re.DOTALL)
-_MARKER = re.compile(r"<!-- /?results:")
 _PICTURE = re.compile(r"\]\((results/(\S+)-(" + "|".join(PICTURES) + r")\.png)\)")
 
 
@@ -43,22 +42,11 @@ def with_tables(text: str, sweeps: dict[str, SweepResults]) -> str:
     Raises:
       HartxError: for a marker without its partner, an unknown table, or a sweep that is absent.
     """
-    if 2 * len(_BLOCK.findall(text)) != len(_MARKER.findall(text)):
-        raise HartxError(
-            "the markers do not go in pairs; <!-- results:TABLE SWEEP ... --> and <!-- /results:TABLE -->, each on a "
-            "line of its own, are expected"
-        )
 
-    def written(match: re.Match[str]) -> str:
-        start, kind, names, _, end = match.groups()
-        if kind not in KINDS:
-            raise HartxError(
-                f"<!-- results:{kind} --> was given; one of {', '.join(KINDS)} is expected{suggestion(kind, KINDS)}"
-            )
-        table = KINDS[kind].write(choose(kind, names.split(), sweeps), list(sweeps.values()))
-        return f"{start}\n{table}\n{end}"
+    def written(kind: str, names: list[str]) -> str:
+        return KINDS[kind].write(choose(kind, names, sweeps), list(sweeps.values()))
 
-    return _BLOCK.sub(written, text)
+    return with_blocks(text, "results", KINDS, written)
 
 
 def pictures_of(text: str, sweeps: dict[str, SweepResults], folder: Path) -> dict[str, Path]:
@@ -110,9 +98,7 @@ def write_results(root: Path, output: Path) -> list[Path]:
         temporary = target.with_name(target.name + ".tmp")
         shutil.copyfile(source, temporary)
         os.replace(temporary, target)
-    temporary = output.with_name(output.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, output)
+    replace_file(output, text)
     return [output, *(output.parent / path for path in pictures)]
 
 

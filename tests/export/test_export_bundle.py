@@ -360,6 +360,9 @@ def test_next_export_cleans_up_after_a_killed_one(tmp_path):
         (["--workdir=r", "--bundle=b", "--batch=some"], "'some' was given; dynamic or a whole number from 1"),
         (["--workdir=r", "--bundle=b", "--calibration_clips=0"], "'0' was given"),
         (["--workdir=r", "--bundle=b", "--calibrator=entrpy"], "did you mean 'entropy'?"),
+        (["--workdir=r", "--bundle=b", "--max_drop=-1"], "'-1' was given; points from 0 to 100"),
+        (["--workdir=r", "--bundle=b", "--max_drop=nan"], "'nan' was given; points from 0 to 100"),
+        (["--workdir=r", "--bundle=b", "--keep_float=a,,b"], "'a,,b' was given; patterns with commas"),
     ],
 )
 def test_mistyped_arguments_exit_2(arguments, message, capsys):

@@ -104,6 +104,7 @@ def test_each_format_tells_time_path_size_and_check_and_the_report_is_kept(whole
         (line,) = [line for line in printed.splitlines() if f"{row.name}: {path}" in line]
         assert f"{path.stat().st_size:,} bytes" in line and entry["check"] in line
     options = {"opset": 17, "batch": None, "softmax": False, "calibration_clips": 10, "calibrator": "max"}
+    options |= {"keep_float": [], "max_drop": None}
     assert report["options"] == options
     assert "export.json" in json.loads((folder / "bundle.json").read_text())["files"]
     assert set(read_bundle(folder).precisions) == {"fp32", "fp16", "int8"}
@@ -120,7 +121,7 @@ def test_float16_is_about_half_and_says_what_it_found(whole):
     sizes = [sum(onnx.numpy_helper.to_array(entry).nbytes for entry in entries) for entries in (fp32, fp16)]
     assert 0.5 * sizes[0] <= sizes[1] < 0.52 * sizes[0]  # axes of the mean stay as they are
     entry = json.loads((whole[0] / "export.json").read_text())["exports"]["onnx-fp16"]
-    assert entry["largest_value"]["magnitude"] > 0 and entry["clips"] == 10
+    assert entry["largest_value"]["magnitude"] > 0 and entry["range_clips"] == 10
     assert "no value near overflow" in entry["check"]
 
 
@@ -334,6 +335,10 @@ DAMAGE = {
         edit_model("model.int8.onnx", give_a_zero_point), "model.int8.onnx", "Q/DQ placement", "it must be 0",
     ),
     "a wider scale": (edit_model("model.int8.onnx", widen_a_scale), "model.int8.onnx", "scales", "in the model"),
+    "a layer in float that there is not": (
+        edit_json("calibration.json", lambda v: v["layers"]["float"].update(conv="made up")),
+        "model.int8.onnx", "layers in int8", "keeps conv in float, which is no layer",
+    ),
     "scales of another model": (
         edit_json("calibration.json", lambda v: v.update(model_sha256="0" * 64)),
         "model.int8.onnx", "scales", "measured on another model",

@@ -1,0 +1,78 @@
+"""What int8 costs in each layer of a finished bundle, with the bundle's own scales."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from export import formats, int8_checks, layers
+from export.bundle import CALIBRATION_FILE
+from export.clips import Clips, choose_stratified, load_for_calibration
+from export.contents import Contents, load
+from export.errors import ExportError
+from export.layer_loss import measure as measure_layers
+from export.outputs import to_samples
+from export.sensitivity_report import Sensitivity
+from export.verify import same_run
+from hartx.run import Run
+
+
+def check_int8(contents: Contents) -> None:
+    """Check that a bundle has an int8 model.
+
+    Raises:
+      ExportError: if it has none.
+    """
+    if not any(row.precision == "int8" for row in contents.rows):
+        has = ", ".join(row.name for row in contents.rows)
+        raise ExportError(
+            f"{contents.bundle.path} has no int8 model (it has {has})\n"
+            f"  Export it with one: python -m export --workdir=RUN --bundle={contents.bundle.path} "
+            "--formats=onnx-fp32,onnx-int8"
+        )
+
+
+def measure(contents: Contents, run: Run, clips: Clips, count: int) -> Sensitivity:
+    """Return what int8 costs in each layer that a bundle has in int8, and show how far it is.
+
+    Args:
+      contents: the bundle.
+      run: the run that it was made from.
+      clips: the run's recordings.
+      count: number of training clips, spread over the actions and, within one, over the subjects.
+
+    Raises:
+      ExportError: if it was made from another run, its scales are not its own, or a clip is missing.
+    """
+    same_run(contents, run)
+    base, int8 = (load(contents, formats.by_precision(name)) for name in ("fp32", "int8"))
+    int8_checks.scales(contents, int8)
+    calibration = contents.read_json(CALIBRATION_FILE)
+    kept = (calibration.get("layers") or {}).get("float", {})
+    described = layers.describe(base)
+    names = [name for name in described if name not in kept]
+    chosen = choose_stratified(clips.entries("train"), count)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        loaded = load_for_calibration(clips, "train", chosen)
+        samples = to_samples(contents.inputs, progress.track(loaded, total=len(chosen), description="clips"))
+        task = progress.add_task(f"{len(names)} layers", total=(len(names) + 2) * len(samples))
+        losses = measure_layers(base, names, _scale_of(calibration), samples, lambda: progress.advance(task))
+    return Sensitivity(
+        losses=losses,
+        layers=described,
+        kept=kept,
+        clips=tuple(sorted(entry.name for entry in chosen)),
+        subjects=tuple(sorted({entry.subject for entry in chosen})),
+        estimator=calibration["estimator"],
+        models=int8_checks.model_hashes(contents),
+    )
+
+
+def _scale_of(calibration: Mapping[str, Any]) -> Callable[[str], np.float32]:
+    """Return the int8 step of each tensor as `calibration.json` has it."""
+    scales = {name: np.float32(entry["scale"]) for name, entry in calibration["tensors"].items()}
+    return scales.__getitem__

@@ -1,0 +1,53 @@
+"""Tables in a document that a command writes anew; the text around them stays.
+
+A table stands between two lines. The first one names the table and, if it does not show all there is, what it shows:
+
+    <!-- results:accuracy skeleton-loso fusion-loso -->
+    <!-- /results:accuracy -->
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from hartx.errors import HartxError, suggestion
+
+
+def with_blocks(text: str, topic: str, kinds: Collection[str], write: Callable[[str, list[str]], str]) -> str:
+    """Return a document with its tables written anew.
+
+    Args:
+      text: the document.
+      topic: what stands before the colon in the markers that are meant.
+      kinds: the tables there are.
+      write: the table and the names behind it to its Markdown.
+
+    Raises:
+      HartxError: for a marker without its partner, or an unknown table.
+    """
+    block = re.compile(rf"(<!-- {topic}:(\S+)((?: \S+)*) -->\n)(.*?)(<!-- /{topic}:\2 -->)", re.DOTALL)
+    if 2 * len(block.findall(text)) != len(re.findall(rf"<!-- /?{topic}:", text)):
+        raise HartxError(
+            f"the markers do not go in pairs; <!-- {topic}:TABLE NAME ... --> and <!-- /{topic}:TABLE -->, each on a "
+            "line of its own, are expected"
+        )
+
+    def written(match: re.Match[str]) -> str:
+        start, kind, names, _, end = match.groups()
+        if kind not in kinds:
+            raise HartxError(
+                f"<!-- {topic}:{kind} --> was given; one of {', '.join(kinds)} is expected{suggestion(kind, kinds)}"
+            )
+        return f"{start}\n{write(kind, names.split())}\n{end}"
+
+    return block.sub(written, text)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a document under a temporary name and rename it, so that no reader ever sees half of it."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)

@@ -1,0 +1,274 @@
+"""Bundles with layers in float: sensitivity measured and written, verified, and shown in the document."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+from rich.console import Console
+
+import export.clips
+import export.exporter
+import export.sensitivity as command
+import hartx.run
+from edge.bundle import read_bundle
+from export import onnx_graph, quantization
+from export.errors import ExportError
+from export.exporter import export as write_bundle
+from export.formats import Options, parse
+from export.quantization_tables import read_facts
+from export.session import Session
+from export.steps import Steps
+from export.tensorrt.plan import Wish, make_plan
+from export.verify import verify
+from hartx.run import fingerprint
+from tests.export.layered import LAYERS, Patterns, make_inputs, make_run, network
+
+DOCUMENT = """# Quantization
+
+By hand.
+
+<!-- quantization:accuracy -->
+old
+<!-- /quantization:accuracy -->
+<!-- quantization:calibrators a -->
+<!-- /quantization:calibrators -->
+<!-- quantization:layers -->
+<!-- /quantization:layers -->
+<!-- quantization:sensitivity a -->
+<!-- /quantization:sensitivity -->
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    names = fingerprint(entry.name for entry in Patterns().entries("train"))
+    (workdir / "run.json").write_text(json.dumps({"train_recordings": names}))
+    return make_run(workdir)
+
+
+def export_to(folder: Path, run, damaged=(), names="onnx-fp32,onnx-int8", **options) -> str:
+    """Write a bundle of the network by hand; nothing is traced or run by JAX. Return what was printed."""
+    inputs = make_inputs(run)
+    model = network(inputs, damaged)
+
+    def build(_, inputs, labels, versions, options, head) -> onnx.ModelProto:
+        onnx.helper.set_model_props(model, onnx_graph.properties(inputs, labels, versions, head))
+        return model
+
+    console = Console(file=io.StringIO(), width=200)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_graph, "build", build)
+        patch.setattr(export.exporter, "trained", lambda *_: Session(model).logits)
+        chosen = Options(**{"calibration_clips": 15, **options})
+        write_bundle(run, Patterns(), folder, parse(names), chosen, Steps(console))
+    return console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def whole(run, tmp_path_factory) -> tuple[Path, str]:
+    """A bundle that kept its damaged layer and one more in float, and what was printed."""
+    folder = tmp_path_factory.mktemp("bundles") / "a"
+    return folder, export_to(folder, run, ["conv_c"], keep_float=("conv_a",), max_drop=0.5)
+
+
+@pytest.fixture
+def bundle(whole, tmp_path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(whole[0], tmp_path / "a"))
+
+
+@pytest.fixture
+def of_the_run(run, monkeypatch):
+    monkeypatch.setattr(hartx.run, "load_run", lambda _: run)
+    monkeypatch.setattr(export.clips, "RunClips", lambda _: Patterns())
+
+
+def failures(folder: Path) -> dict[tuple[str, str], str]:
+    return {(c.subject, c.name): c.note for c in verify(folder, None, None) if not c.passed}
+
+
+def edit(folder: Path, name: str, change) -> None:
+    """Change a JSON file, and its hash in bundle.json where that lists it."""
+    values = json.loads((folder / name).read_text())
+    change(values)
+    data = (json.dumps(values) + "\n").encode()
+    (folder / name).write_bytes(data)
+    listed = json.loads((folder / "bundle.json").read_text())
+    if name in listed["files"]:
+        listed["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+        (folder / "bundle.json").write_text(json.dumps(listed))
+
+
+# --- the bundle -------------------------------------------------------------------------------------
+
+
+def test_bundle_with_layers_in_float_is_sound_and_tells_them(whole):
+    folder, printed = whole
+    assert failures(folder) == {}
+    stated = json.loads((folder / "calibration.json").read_text())["layers"]
+    exported = json.loads((folder / "export.json").read_text())
+    assert stated == exported["exports"]["onnx-int8"]["layers"]
+    assert stated["int8"] == ["conv_b", "conv_d"] and list(stated["float"]) == ["conv_a", "conv_c"]
+    assert exported["options"]["keep_float"] == ["conv_a"] and exported["options"]["max_drop"] == 0.5
+    assert "conv_c stays in float" in printed and "2 of 4 layers in float" in printed
+    assert "so are conv_a, conv_c" in (folder / "model_card.md").read_text()
+
+
+def test_tensorrt_reads_the_budget_that_was_asked_for(whole, run, tmp_path):
+    assert json.loads((whole[0] / "bundle.json").read_text())["max_drop_points"] == 0.5
+    assert make_plan(read_bundle(whole[0]), "10.3.0", Wish()).max_drop == 0.5
+    export_to(tmp_path / "b", run, max_drop=1.25, calibrator="max")
+    assert make_plan(read_bundle(tmp_path / "b"), "10.3.0", Wish()).max_drop == 1.25
+    export_to(tmp_path / "c", run, calibrator="max")
+    assert "max_drop_points" not in json.loads((tmp_path / "c" / "bundle.json").read_text())
+
+
+def test_mcnemar_is_kept_for_every_format_but_the_first_and_shown(run, tmp_path):
+    printed = export_to(
+        tmp_path / "a", run, names="onnx-fp32,onnx-fp16,onnx-int8", calibrator="max", calibration_clips=7
+    )
+    exports = json.loads((tmp_path / "a" / "export.json").read_text())["exports"]
+    assert exports["onnx-fp32"]["mcnemar"] is None
+    for name in ("onnx-fp16", "onnx-int8"):
+        found, entry = exports[name]["mcnemar"], exports[name]
+        gained = round((entry["top1"] - exports["onnx-fp32"]["top1"]) * entry["clips"])
+        assert entry["clips"] == 15 and found["against"] == "onnx-fp32"
+        assert found["only_this_right"] - found["only_other_right"] == gained
+        assert 0 < found["p_value"] <= 1
+    assert "+0 -0, p = 1" in printed
+
+
+def test_verify_finds_a_layer_that_is_not_what_the_file_says(bundle):
+    edit(bundle, "calibration.json", lambda v: v["layers"]["float"].pop("conv_a"))
+    note = failures(bundle)["model.int8.onnx", "layers in int8"]
+    assert "int8 in the model: conv_b, conv_d; by calibration.json: conv_a, conv_b, conv_d" in note
+
+
+# --- sensitivity ------------------------------------------------------------------------------------
+
+
+def test_command_measures_the_layers_in_int8_and_the_bundle_stays_as_it_was(bundle, run, of_the_run, capsys):
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    assert command.main([f"--bundle={bundle}", f"--workdir={run.workdir}", "--clips=10"]) == 0
+    out = capsys.readouterr().out
+    assert "10 training clips (subjects 1, 3)" in out and "all of these" in out
+    found = json.loads((bundle / "sensitivity.json").read_text())
+    assert set(found["layers"]) == {"conv_b", "conv_d"} and set(found["kept_in_float"]) == {"conv_a", "conv_c"}
+    ratios = [entry["sqnr_db"] for entry in found["layers"].values()]
+    assert ratios == sorted(ratios) and found["int8"]["sqnr_db"] < ratios[0]
+    assert len(found["clips"]) == 10 and set(found["clips"]) <= {e.name for e in Patterns().entries("train")}
+    assert (bundle / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+    assert {name: (bundle / name).read_bytes() for name in before} == before
+    read_bundle(bundle)
+    assert failures(bundle) == {}
+    assert any(check.subject == "sensitivity.json" for check in verify(bundle, None, None))
+
+
+def test_sensitivity_of_other_models_is_found(bundle, run, of_the_run, capsys):
+    assert command.main([f"--bundle={bundle}", f"--workdir={run.workdir}", "--clips=2"]) == 0
+    edit(bundle, "sensitivity.json", lambda v: v["models"].update(int8="0" * 64))
+    assert "measured on other models" in failures(bundle)["sensitivity.json", "of these models"]
+    with pytest.raises(ExportError, match=r"other models(.|\n)*export.sensitivity"):
+        read_facts(bundle)
+
+
+def test_bundle_without_int8_is_refused(run, of_the_run, tmp_path, capsys):
+    export_to(tmp_path / "b", run, names="onnx-fp32,onnx-fp16", calibration_clips=5)
+    assert command.main([f"--bundle={tmp_path / 'b'}", f"--workdir={run.workdir}"]) == 1
+    error = capsys.readouterr().err
+    assert "has no int8 model (it has onnx-fp32, onnx-fp16)" in error and "--formats=onnx-fp32,onnx-int8" in error
+
+
+def test_another_run_is_refused_and_so_are_other_recordings(bundle, run, of_the_run, tmp_path, monkeypatch, capsys):
+    (tmp_path / "run.json").write_text(json.dumps({"train_recordings": fingerprint(["a1_s1_t1"])}))
+    assert command.main([f"--bundle={bundle}", f"--workdir={tmp_path}"]) == 1
+    assert "not those that the run" in capsys.readouterr().err
+    edit(bundle, "bundle.json", lambda v: v["run"].update(step=8))
+    assert command.main([f"--bundle={bundle}", f"--workdir={run.workdir}"]) == 1
+    assert "the bundle was made from" in capsys.readouterr().err
+    assert not (bundle / "sensitivity.json").exists()
+
+
+def test_no_bundle_no_run_and_no_number_are_one_message(bundle, tmp_path, capsys):
+    assert command.main([f"--bundle={tmp_path}", "--workdir=r"]) == 1
+    assert "is not a bundle" in capsys.readouterr().err
+    assert command.main([f"--bundle={bundle}", f"--workdir={tmp_path / 'r'}"]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    with pytest.raises(SystemExit):
+        command.main([f"--bundle={bundle}", "--workdir=r", "--clips=none"])
+    assert "a whole number from 1" in capsys.readouterr().err
+
+
+# --- the document -----------------------------------------------------------------------------------
+
+
+def rows(text: str, table: str) -> list[list[str]]:
+    block = text.split(f"<!-- quantization:{table}")[1].split("<!-- /")[0]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines() if line.startswith("|")][2:]
+
+
+def test_the_document_has_the_numbers_of_the_bundles(bundle, run, of_the_run, tmp_path, capsys):
+    assert command.main([f"--bundle={bundle}", f"--workdir={run.workdir}", "--clips=5"]) == 0
+    export_to(tmp_path / "b", run, calibrator="mse")
+    document = tmp_path / "quantization.md"
+    document.write_text(DOCUMENT)
+    arguments = [f"--bundles={bundle},{tmp_path / 'b'}", f"--output={document}"]
+    assert quantization.main(arguments) == 0
+    once = document.read_text()
+    assert quantization.main(arguments) == 0 and document.read_text() == once
+    assert "By hand." in once and "old" not in once
+    accuracy = rows(once, "accuracy")
+    assert [row[:2] for row in accuracy] == [[f"`{n}`", f"`onnx-{p}`"] for n in "ab" for p in ("fp32", "int8")]
+    exports = json.loads((bundle / "export.json").read_text())["exports"]
+    int8, size = exports["onnx-int8"], exports["onnx-fp32"]["size_bytes"]
+    assert accuracy[1][3] == f"{int8['size_bytes'] / size:.1%}" and accuracy[1][4] == f"{int8['top1']:.2%}"
+    assert accuracy[1][5:] == ["15", "test", "+0.00", "0", "0", "1"] and accuracy[0][7:] == ["", "", "", ""]
+    compared = rows(once, "calibrators")
+    assert len(compared) == 7 and sum(row[-1] == "chosen" for row in compared) == 1
+    assert [row[2] for row in rows(once, "layers")] == ["`conv_a`", "`conv_c`", "none"]
+    measured = json.loads((bundle / "sensitivity.json").read_text())["layers"]
+    found = rows(once, "sensitivity")
+    assert [row[1] for row in found] == [*(f"`{name}`" for name in measured), "all of these", "none"]
+    assert found[0][2] == f"{next(iter(measured.values()))['sqnr_db']:.1f}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!-- quantization:sensitivity -->\n<!-- /quantization:sensitivity -->", "has no sensitivity.json"),
+        ("<!-- quantization:accuracy b -->\n<!-- /quantization:accuracy -->", "shows a bundle 'b', which is not among"),
+        ("<!-- quantization:acuracy -->\n<!-- /quantization:acuracy -->", "did you mean 'accuracy'"),
+        ("<!-- quantization:accuracy -->\n", "do not go in pairs"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_and_the_document_stays(bundle, tmp_path, capsys, text, message):
+    document = tmp_path / "quantization.md"
+    document.write_text(text)
+    assert quantization.main([f"--bundles={bundle}", f"--output={document}"]) == 1
+    assert message in capsys.readouterr().err and document.read_text() == text
+
+
+def test_bundles_of_one_name_and_no_document_are_refused(bundle, whole, tmp_path, capsys):
+    document = tmp_path / "quantization.md"
+    assert quantization.main([f"--bundles={bundle}", f"--output={document}"]) == 1
+    assert "does not exist" in capsys.readouterr().err
+    document.write_text(DOCUMENT)
+    assert quantization.main([f"--bundles={bundle},{whole[0]}", f"--output={document}"]) == 1
+    assert "two of the bundles are named 'a'" in capsys.readouterr().err
+
+
+def test_the_document_in_the_repository_has_markers_for_every_table(repository):
+    text = (repository / "docs/quantization.md").read_text()
+    for kind in quantization.KINDS:
+        assert f"<!-- quantization:{kind}" in text and f"<!-- /quantization:{kind} -->" in text
+
+
+def test_layers_are_named_as_the_option_takes_them(whole):
+    assert set(LAYERS) >= set(json.loads((whole[0] / "calibration.json").read_text())["layers"]["int8"])
