@@ -78,7 +78,6 @@ def get_config() -> ConfigDict:
     config.model.video.width = 64
     config.model.video.dropout = 0.5
     config.model.video.motion_scale = 0.0  # factor on the differences between frames; 0: they are not read
-    config.model.video.stem_frames = 7  # that the stem's kernel spans
     config.model.video.time_strides = (2, 2, 1, 2, 2, 2)  # of the stem, the pool and the four stages
     config.model.video.zero_init_last_bn = False
     config.model.skeleton = ConfigDict()

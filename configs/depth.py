@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     config = base.get_config()
     config.name = "depth"
     config.streams = ("depth",)
-    config.num_epochs = 50
+    config.num_epochs = 45
     config.optim.learning_rate = 2e-3
     config.optim.weight_decay = 0.01
     config.clip.num_frames = 32
@@ -29,7 +29,6 @@ def get_config() -> ConfigDict:
     config.model.video.depth = 10
     config.model.video.width = 32
     config.model.video.motion_scale = 2.0
-    config.model.video.stem_frames = 3
     config.model.video.time_strides = (2, 1, 1, 2, 2, 2)
     config.augment.turn_degrees = 30.0
     config.augment.tilt_degrees = 12.0

@@ -187,18 +187,18 @@ class Conv3D(nnx.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | Triple,
+        kernel_size: int,
         strides: Triple = (1, 1, 1),
         *,
         dtype: DTypeLike = jnp.float32,
         lowering: str = "auto",
         rngs: nnx.Rngs,
     ) -> None:
-        time, height, width = (kernel_size,) * 3 if isinstance(kernel_size, int) else kernel_size
-        draw = init.he(time * height * width * out_channels)
-        self.kernel = nnx.Param(draw(rngs.params(), (time, height, width, in_channels, out_channels)))
+        shape = (kernel_size, kernel_size, kernel_size, in_channels, out_channels)
+        draw = init.he(kernel_size**3 * out_channels)
+        self.kernel = nnx.Param(draw(rngs.params(), shape))
         self.strides = strides
-        self.padding = (time // 2, height // 2, width // 2)
+        self.padding = (kernel_size // 2,) * 3
         self.dtype = jnp.dtype(dtype)
         self.lowering = lowering
 

@@ -123,7 +123,7 @@ LAYOUTS = {
 
 
 class ResNet3D(Encoder):
-    """3D ResNet: stem of stride 2, 7x7x7 or of fewer frames, max-pool of stride 2, four stages, global average pool.
+    """3D ResNet: 7x7x7 stem of stride 2, max-pool of stride 2, four stages, global average pool.
 
     Stages have `width` times 1, 2, 4, 8 channels; the second to fourth halve time, height and width. An
     input of 16x224x224 therefore ends as 1x7x7; sizes that are smaller work too, down to one pixel.
@@ -137,7 +137,6 @@ class ResNet3D(Encoder):
       dropout: rate before the classifier.
       motion_scale: factor on the differences between frames, which the stem reads beside the frames themselves
         (of a body on an empty background little else changes); 0: frames only.
-      stem_frames: frames that the stem's kernel spans, odd; most of a small network's time is spent there.
       time_strides: of the stem, the pool (2, or 1 for a pool over height and width alone) and the four stages.
       zero_init_last_bn: start each block as the identity (Goyal et al., "Accurate, Large Minibatch SGD",
         2017, section 5.1).
@@ -145,7 +144,7 @@ class ResNet3D(Encoder):
       rngs: stream `params`.
 
     Raises:
-      ValueError: for an unknown depth, an even number of frames, or other than six strides of 1 or 2.
+      ValueError: for an unknown depth or other than six strides of 1 or 2.
     """
 
     def __init__(
@@ -156,7 +155,6 @@ class ResNet3D(Encoder):
         num_classes: int = 27,
         dropout: float = 0.5,
         motion_scale: float = 0.0,
-        stem_frames: int = 7,
         time_strides: Sequence[int] = (2, 2, 1, 2, 2, 2),
         zero_init_last_bn: bool = False,
         dtype: DTypeLike = jnp.float32,
@@ -167,19 +165,12 @@ class ResNet3D(Encoder):
             raise ValueError(f"depth {depth!r} was given; one of {sorted(LAYOUTS)} is expected")
         if len(time_strides) != 6 or set(time_strides) - {1, 2}:
             raise ValueError(f"time_strides {time_strides!r} was given; six of 1 and 2 are expected")
-        if stem_frames < 1 or stem_frames % 2 == 0:
-            raise ValueError(f"stem_frames {stem_frames} was given; an odd number is expected")
         stem_stride, pool_stride, *stage_strides = time_strides
         layout = LAYOUTS[depth]
         super().__init__(8 * width * layout.block.expansion, num_classes, dropout, rngs=rngs)
         self.motion_scale = motion_scale
         self.stem = Conv3D(
-            2 * in_channels if motion_scale else in_channels,
-            width,
-            (stem_frames, 7, 7),
-            (stem_stride, 2, 2),
-            dtype=dtype,
-            rngs=rngs,
+            2 * in_channels if motion_scale else in_channels, width, 7, (stem_stride, 2, 2), dtype=dtype, rngs=rngs
         )
         self.stem_norm = batch_norm(width, rngs=rngs)
         self.pool = MaxPool3D(over_time=pool_stride == 2)
