@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -12,18 +13,19 @@ from jaxtyping import Array, Float
 
 from hartx.models.encoder import Encoder
 
-# So that the logarithm of a class that nobody believes in is finite.
-LEAST_PROBABILITY = 1e-9
 
+def log_sum(log_probabilities: Sequence[Float[Array, "B num_classes"]]) -> Float[Array, "B num_classes"]:
+    """Return the logarithm of the sum of probabilities that are given as logarithms.
 
-def log_of(probabilities: Float[Array, "B num_classes"]) -> Float[Array, "B num_classes"]:
-    """Return the logarithm of probabilities, as the logits of a model that has joined several into them."""
-    return jnp.log(jnp.maximum(probabilities, LEAST_PROBABILITY))
+    Probabilities themselves would be too small for float16, of which an exported model may consist.
+    """
+    largest = functools.reduce(jnp.maximum, log_probabilities)
+    return largest + jnp.log(functools.reduce(jnp.add, [jnp.exp(each - largest) for each in log_probabilities]))
 
 
 def mean_of(logits: Sequence[Float[Array, "B num_classes"]]) -> Float[Array, "B num_classes"]:
     """Return the logits whose probabilities are the mean of those of the given ones."""
-    return log_of(functools.reduce(jnp.add, map(jax.nn.softmax, logits)) / len(logits))
+    return log_sum([jax.nn.log_softmax(each) for each in logits]) - math.log(len(logits))
 
 
 class Ensemble(Encoder):

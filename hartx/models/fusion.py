@@ -12,7 +12,10 @@ from jaxtyping import Array, Float
 
 from hartx.models import init
 from hartx.models.encoder import Encoder
-from hartx.models.ensemble import Ensemble, log_of, mean_of
+from hartx.models.ensemble import Ensemble, log_sum, mean_of
+
+# Logarithm of the probability that an absent stream gives each class: nothing beside one that is there.
+ABSENT = -30.0
 
 # Modality to a batch of clips, (B, T, H, W, C) or (B, T, features).
 Inputs = Mapping[str, Float[Array, "B T *features"]]
@@ -131,10 +134,13 @@ class Fusion(nnx.Module):
             encoded, stream_logits = jax.lax.stop_gradient((encoded, stream_logits))
         classes = self.classifier.out_features
         there = {name: present(inputs[name], classes) for name in self.stream_names}
-        total = sum(there[name] * jax.nn.softmax(stream_logits[name]) for name in self.stream_names)
-        mean = total / jnp.maximum(sum(there.values()), 1.0)
+        believed = [
+            there[name] * jax.nn.log_softmax(stream_logits[name]) + (1 - there[name]) * ABSENT
+            for name in self.stream_names
+        ]
+        mean = log_sum(believed) - jnp.log(jnp.maximum(sum(there.values()), 1.0))
         correction = self.classifier(self.dropout(self._hidden(inputs, encoded), rngs=rngs))
-        return ModelOutput(log_of(mean) + correction, stream_logits)
+        return ModelOutput(mean + correction, stream_logits)
 
     def _encode(self, inputs: Inputs) -> dict[str, Float[Array, "B _"]]:
         return {name: self.streams[name].encode(inputs[name]) for name in self.stream_names}

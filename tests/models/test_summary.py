@@ -87,7 +87,7 @@ def test_what_is_printed():
     print_summary(config, console)
     printed = console.file.getvalue()
     assert "skeleton 8x75" in printed
-    assert "streams.skeleton.layers.0.forward" in printed
+    assert "streams.skeleton.members.0.layers.0.forward" in printed
     shapes = {"skeleton": (8, 75)}
     model = nnx.eval_shape(lambda: create_model(config.model, ("skeleton",), shapes, 27, rngs=nnx.Rngs(0)))
     assert f"{model_costs(model, shapes).parameters:,}" in printed
