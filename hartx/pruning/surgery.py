@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -11,7 +13,7 @@ from hartx.pruning.plan import Kept
 from hartx.pruning.structure import Slice, Structure
 
 
-def keep_channels(model: SingleStream | Fusion, stream: str, structure: Structure, kept: Kept) -> nnx.State:
+def keep_channels(model: SingleStream | Fusion, stream: str, structure: Structure, kept: Kept) -> Any:
     """Return parameters and statistics of a model without the channels of its 3D network that are not kept.
 
     Channels of which BatchNorm's scale and bias are 0 everywhere in their group are 0 wherever they are read (a ReLU
