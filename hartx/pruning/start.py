@@ -76,8 +76,9 @@ def first_state(config: ConfigDict, workdir: Path, state: TrainState) -> TrainSt
     """Return a run's first state with what is kept of the parameters and statistics of the run that it prunes."""
     run = load_run(config.prune.workdir)
     stream = video_stream(run)
-    left = keep_channels(run.model, stream, structure_of(run, stream), read_plan(workdir)["kept"])
-    params, batch_stats = left.split(nnx.Param, nnx.BatchStat)
+    kept = {group: tuple(channels) for group, channels in read_plan(workdir)["kept"].items()}
+    left = keep_channels(run.model, stream, structure_of(run, stream), kept)
+    params, batch_stats = nnx.split_state(left, nnx.Param, nnx.BatchStat)
     _check_shapes(state.params, params)
     # Copies, since a step gives away the memory of both the parameters and their average.
     ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
