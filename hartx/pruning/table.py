@@ -31,7 +31,7 @@ def row(workdir: Path) -> str:
     cells = [
         f"`{config.name}`, seed {config.seed}",
         config.protocol,
-        _cell(before, after, "parameters", 1, ",.0f"),
+        _cell(before, after, "parameters", 1.0, ",.0f"),
         _cell(before, after, "flops", 1e9, ".3f"),
         _cell(before, after, "weights_bytes", 1e6, ".2f"),
         _accuracy(plan),
