@@ -63,4 +63,4 @@ def importance(
         }
 
     found = [jax.device_get(squares(params, batch["inputs"], batch["label"])) for batch in batches]
-    return {group: np.mean([entry[group] for entry in found], axis=0, dtype=np.float64) for group in structure.sizes}
+    return {group: np.stack([entry[group] for entry in found]).mean(0, np.float64) for group in structure.sizes}

@@ -77,7 +77,8 @@ def first_state(config: ConfigDict, workdir: Path, state: TrainState) -> TrainSt
     run = load_run(config.prune.workdir)
     stream = video_stream(run)
     kept = {group: tuple(channels) for group, channels in read_plan(workdir)["kept"].items()}
-    left = keep_channels(run.model, stream, structure_of(run, stream), kept)
+    model: Any = run.model
+    left = keep_channels(model, stream, structure_of(run, stream), kept)
     params, batch_stats = nnx.split_state(left, nnx.Param, nnx.BatchStat)
     _check_shapes(state.params, params)
     # Copies, since a step gives away the memory of both the parameters and their average.
@@ -103,7 +104,8 @@ def video_stream(run: Run) -> str:
 
 def structure_of(run: Run, stream: str) -> Structure:
     """Return the groups of a run's 3D network."""
-    return read_structure(run.model.streams[stream], run.config.model.video.depth, run.specs[stream].shape)
+    model: Any = run.model
+    return read_structure(model.streams[stream], run.config.model.video.depth, run.specs[stream].shape)
 
 
 def _budget(config: ConfigDict) -> Budget:
@@ -128,7 +130,8 @@ def _plan(run: Run, stream: str, budget: Budget) -> dict[str, Any]:
     structure = structure_of(run, stream)
     _log.info("importance of the channels of %s, over %d batches of training clips", run.workdir, BATCHES)
     batches = itertools.islice(training_batches(recordings, run.config), BATCHES)
-    found = importance(run.model, stream, structure, batches, run.config.label_smoothing)
+    model: Any = run.model
+    found = importance(model, stream, structure, batches, run.config.label_smoothing)
     kept = choose(structure, found, budget)
     sizes = {group: len(channels) for group, channels in kept.items()}
     for group, size in structure.sizes.items():

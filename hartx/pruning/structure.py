@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hartx.models.conv3d import Conv3D, Triple
 from hartx.models.resnet3d import LAYOUTS, ResNet3D, Widths
@@ -119,7 +120,8 @@ def read_structure(network: ResNet3D, depth: int, shape: tuple[int, ...]) -> Str
     """
     place, reads = _moved(shape[:3], network.stem), STEM
     layers = [_layer(network.stem, ("stem",), ("stem_norm",), None, STEM, shape[:3])]
-    place = tuple((size - 1) // 2 + 1 if axis or network.pool.over_time else size for axis, size in enumerate(place))
+    time, height, width = place
+    place = ((time - 1) // 2 + 1 if network.pool.over_time else time, (height - 1) // 2 + 1, (width - 1) // 2 + 1)
     streams = []
     for index, block in enumerate(network.blocks):
         path: Path = ("blocks", index)
@@ -149,7 +151,7 @@ def _layer(conv: Conv3D, path: Path, norm: Path, reads: str | None, writes: str,
 
 
 def _shape(network: ResNet3D, layer: Layer) -> tuple[int, ...]:
-    found = network
+    found: Any = network
     for step in layer.conv:
         found = found[step] if isinstance(step, int) else getattr(found, step)
     return found.kernel.shape
