@@ -28,11 +28,11 @@ def importance(
 ) -> dict[str, np.ndarray]:
     """Return for each group the importance of its channels, float64 of its size, at least 0.
 
-    Molchanov et al., "Importance Estimation for Neural Network Pruning", CVPR 2019, equation 8, with a gate behind the
-    BatchNorm: a gate that multiplies what comes out of it has the derivative scale * d scale + bias * d bias, by which
-    the loss changes to first order where the channel goes. Channels of a group go together and share a gate, so their
-    derivatives are added before they are squared; the squares are averaged over batches. It is exactly 0 where the
-    scale and the bias of a channel are 0 everywhere in its group.
+    Molchanov et al., "Importance Estimation for Neural Network Pruning", CVPR 2019, to first order, with a gate behind
+    each BatchNorm: a factor on what comes out of it has the derivative scale * d scale + bias * d bias, by which the
+    loss changes where the channel goes. Channels of a group go together and share a gate, so their derivatives are
+    added before they are squared; the squares are averaged over batches. It is exactly 0 where the scale and the bias
+    of a channel are 0 everywhere in its group.
 
     Args:
       model: trained, in evaluation mode; left unchanged.
