@@ -178,6 +178,11 @@ def test_what_matters_least_goes_first(structure):
     assert {group for group, channels in kept.items() if len(channels) < structure.sizes[group]} == {"blocks.5.conv1"}
 
 
+def test_no_group_goes_below_a_quarter(structure):
+    kept = choose(structure, uniform(structure, **{"blocks.5.conv1": 0.0}), Budget(0.9, 1.0))
+    assert len(kept["blocks.5.conv1"]) == structure.sizes["blocks.5.conv1"] / 4
+
+
 def test_a_budget_of_flops_falls_on_layers_that_have_them(structure):
     kept = choose(structure, uniform(structure), Budget(1.0, 0.8))
     assert len(kept[STEM]) < structure.sizes[STEM] and len(kept["blocks.6"]) == structure.sizes["blocks.6"]
