@@ -2,6 +2,7 @@
 
 python main.py --config=configs/fusion.py                        train, then test
 python main.py --config=configs/skeleton.py --config.num_epochs=50 --workdir=runs/a
+python main.py --config=configs/prune.py --config.prune.workdir=runs/a --workdir=runs/b      a smaller one of it
 python main.py --workdir=runs/a                                  go on with a run
 python main.py --workdir=runs/a --mode=evaluate                  test it again
 """
@@ -35,6 +36,7 @@ def main(argv: list[str]) -> None:
     # Imported here, so that --help and a mistyped flag answer at once.
     from hartx import config as configs
     from hartx.evaluate import evaluate
+    from hartx.pruning.start import pruned_config
     from hartx.train import train
 
     config = _CONFIG.value
@@ -43,6 +45,8 @@ def main(argv: list[str]) -> None:
     workdir = Path(_WORKDIR.value or f"runs/{config.name}")
     if config is None:
         config = configs.load(workdir)
+    elif "prune" in config:
+        config = pruned_config(config, workdir)
     if _MODE.value == "train":
         train(config, workdir)
     if _MODE.value == "evaluate" or not (workdir / "report.json").exists():

@@ -98,6 +98,8 @@ def _with_lists(value: Any) -> Any:
 
 def check(config: ConfigDict) -> None:
     """Raise HartxError for a value no run can use."""
+    if "streams" not in config:  # configs/prune.py, whose other fields come from the run that is pruned
+        raise HartxError(f"config {config.name} only changes a finished run; start it with python main.py --config=...")
     flat = flatten(config)
     if not config.streams:
         raise HartxError(f"config.streams is empty; any of {', '.join(SPECS)} is expected")

@@ -28,6 +28,7 @@ from hartx.metrics import classification_metrics
 from hartx.plots import draw_confusion_matrix, draw_training_curves
 from hartx.predictions import Predictions, keep_predictions
 from hartx.pretraining import whole_costs
+from hartx.pruning.record import keep_comparison, measured
 from hartx.run import load_run
 from hartx.summary import model_costs
 from hartx.train_step import eval_step, split_model
@@ -175,6 +176,9 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         configs.write_json(workdir / "report.json", report)
         draw_training_curves(workdir)
         show_report(report, workdir)
+        if "prune" in config:
+            clips, views, top1 = report["clips"], config.clip.views, report["top1"]
+            keep_comparison(measured(costs, run.model, clips=clips, views=views, top1=top1), workdir)
     return report
 
 

@@ -1,5 +1,7 @@
 """The training loop.
 
+A run that prunes another one (`hartx.pruning`) differs in its first state only.
+
 A run resumes in this order: config.json is compared, the recordings are opened and compared, the newest
 checkpoint puts back parameters, BatchNorm statistics, optimiser, average, step and data iterator, and the
 logs forget what came after it. From there on every step is the one that an undisturbed run would take.
@@ -26,6 +28,7 @@ from hartx.evaluate import predict
 from hartx.mesh import make_devices
 from hartx.pretraining import stream_config, stream_workdir, with_trained_streams
 from hartx.progress import TrainingProgress
+from hartx.pruning.start import first_state
 from hartx.train_step import TrainState, train_step
 
 _log = logging.getLogger(__name__)
@@ -59,9 +62,11 @@ def train(config: ConfigDict, workdir: Path) -> None:
     recipe, state = runs.make_recipe(config, len(recordings.labels), plan)
     if config.pretraining:
         state = with_trained_streams(config, workdir, state)
-    state = devices.put_replicated(state)
     checkpoints = Checkpoints(workdir)
     start_step = checkpoints.latest_step() or 0
+    if "prune" in config and not start_step:
+        state = first_state(config, workdir, state)
+    state = devices.put_replicated(state)
     if start_step:
         state = checkpoints.restore(state, batches)
     _say_what_runs(config, recordings, plan, start_step)

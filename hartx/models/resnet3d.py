@@ -3,6 +3,7 @@ and ImageNet?", CVPR 2018)."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,29 +42,37 @@ class Shortcut(nnx.Module):
 
 
 class BasicBlock(nnx.Module):
-    """Two 3x3x3 convolutions and a shortcut (He et al., CVPR 2016, figure 5 left)."""
+    """Two 3x3x3 convolutions and a shortcut (He et al., CVPR 2016, figure 5 left).
+
+    Args:
+      in_channels: of its input.
+      inner: channels between its convolutions, one number.
+      out_channels: of its output.
+      strides: of the first convolution.
+      projected: whether the input is projected to be added; otherwise it is added as it is.
+    """
 
     expansion = 1
+    inner_convolutions = 1
 
     def __init__(
         self,
         in_channels: int,
-        channels: int,
+        inner: Sequence[int],
+        out_channels: int,
         strides: Triple,
         *,
+        projected: bool,
         zero_init_last_bn: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ) -> None:
+        (channels,) = inner
         self.conv1 = Conv3D(in_channels, channels, 3, strides, dtype=dtype, rngs=rngs)
         self.norm1 = batch_norm(channels, rngs=rngs)
-        self.conv2 = Conv3D(channels, channels, 3, dtype=dtype, rngs=rngs)
-        self.norm2 = batch_norm(channels, zero_init=zero_init_last_bn, rngs=rngs)
-        self.shortcut = (
-            Shortcut(in_channels, channels, strides, dtype=dtype, rngs=rngs)
-            if strides != (1, 1, 1) or in_channels != channels
-            else None
-        )
+        self.conv2 = Conv3D(channels, out_channels, 3, dtype=dtype, rngs=rngs)
+        self.norm2 = batch_norm(out_channels, zero_init=zero_init_last_bn, rngs=rngs)
+        self.shortcut = Shortcut(in_channels, out_channels, strides, dtype=dtype, rngs=rngs) if projected else None
 
     def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B t h w D"]:
         y = nnx.relu(self.norm1(self.conv1(x)))
@@ -72,32 +81,34 @@ class BasicBlock(nnx.Module):
 
 
 class BottleneckBlock(nnx.Module):
-    """1x1x1, 3x3x3 and 1x1x1 convolutions and a shortcut; the stride is in the middle one."""
+    """1x1x1, 3x3x3 and 1x1x1 convolutions and a shortcut; the stride is in the middle one.
+
+    The arguments are those of `BasicBlock`; `inner` has two numbers.
+    """
 
     expansion = 4
+    inner_convolutions = 2
 
     def __init__(
         self,
         in_channels: int,
-        channels: int,
+        inner: Sequence[int],
+        out_channels: int,
         strides: Triple,
         *,
+        projected: bool,
         zero_init_last_bn: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ) -> None:
-        out_channels = self.expansion * channels
-        self.conv1 = Conv3D(in_channels, channels, 1, dtype=dtype, rngs=rngs)
-        self.norm1 = batch_norm(channels, rngs=rngs)
-        self.conv2 = Conv3D(channels, channels, 3, strides, dtype=dtype, rngs=rngs)
-        self.norm2 = batch_norm(channels, rngs=rngs)
-        self.conv3 = Conv3D(channels, out_channels, 1, dtype=dtype, rngs=rngs)
+        first, second = inner
+        self.conv1 = Conv3D(in_channels, first, 1, dtype=dtype, rngs=rngs)
+        self.norm1 = batch_norm(first, rngs=rngs)
+        self.conv2 = Conv3D(first, second, 3, strides, dtype=dtype, rngs=rngs)
+        self.norm2 = batch_norm(second, rngs=rngs)
+        self.conv3 = Conv3D(second, out_channels, 1, dtype=dtype, rngs=rngs)
         self.norm3 = batch_norm(out_channels, zero_init=zero_init_last_bn, rngs=rngs)
-        self.shortcut = (
-            Shortcut(in_channels, out_channels, strides, dtype=dtype, rngs=rngs)
-            if strides != (1, 1, 1) or in_channels != out_channels
-            else None
-        )
+        self.shortcut = Shortcut(in_channels, out_channels, strides, dtype=dtype, rngs=rngs) if projected else None
 
     def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B t h w D"]:
         y = nnx.relu(self.norm1(self.conv1(x)))
@@ -122,12 +133,37 @@ LAYOUTS = {
 }
 
 
+@dataclass(frozen=True)
+class Widths:
+    """Channels of a network.
+
+    Attributes:
+      inner: of each convolution that ends inside a block: one a basic block, two a bottleneck.
+      stages: what leaves each of the four stages.
+    """
+
+    inner: tuple[int, ...]
+    stages: tuple[int, ...]
+
+
+def regular_widths(depth: int, width: int) -> Widths:
+    """Return the channels of a network that was not pruned: they double with each stage."""
+    layout = LAYOUTS[depth]
+    stages = [width * 2**stage for stage in range(4)]
+    inner = [
+        channels
+        for channels, count in zip(stages, layout.blocks, strict=True)
+        for _ in range(count * layout.block.inner_convolutions)
+    ]
+    return Widths(tuple(inner), tuple(layout.block.expansion * channels for channels in stages))
+
+
 class ResNet3D(Encoder):
     """3D ResNet: 7x7x7 stem of stride 2, max-pool of stride 2, four stages, global average pool.
 
-    Stages have `width` times 1, 2, 4, 8 channels; the second to fourth halve time, height and width. An
-    input of 16x224x224 therefore ends as 1x7x7; sizes that are smaller work too, down to one pixel.
-    `time_strides` keeps more of the time, at a price in proportion.
+    Stages have `width` times 1, 2, 4, 8 channels, unless `hartx.pruning` took some away; the second to fourth halve
+    time, height and width. An input of 16x224x224 therefore ends as 1x7x7; sizes that are smaller work too, down to
+    one pixel. `time_strides` keeps more of the time, at a price in proportion.
 
     Args:
       depth: 10, 18, 34 (basic blocks) or 50 (bottlenecks).
@@ -141,10 +177,12 @@ class ResNet3D(Encoder):
       zero_init_last_bn: start each block as the identity (Goyal et al., "Accurate, Large Minibatch SGD",
         2017, section 5.1).
       dtype: of the convolutions; parameters, BatchNorm and the classifier are float32.
+      inner_widths: channels of each convolution that ends inside a block, in order; (): as `width` has it.
+      stage_widths: channels that leave each of the four stages; (): as `width` has it.
       rngs: stream `params`.
 
     Raises:
-      ValueError: for an unknown depth or other than six strides of 1 or 2.
+      ValueError: for an unknown depth, other than six strides of 1 or 2, or widths that do not fit the depth.
     """
 
     def __init__(
@@ -157,6 +195,8 @@ class ResNet3D(Encoder):
         motion_scale: float = 0.0,
         time_strides: Sequence[int] = (2, 2, 1, 2, 2, 2),
         zero_init_last_bn: bool = False,
+        inner_widths: Sequence[int] = (),
+        stage_widths: Sequence[int] = (),
         dtype: DTypeLike = jnp.float32,
         *,
         rngs: nnx.Rngs,
@@ -166,8 +206,14 @@ class ResNet3D(Encoder):
         if len(time_strides) != 6 or set(time_strides) - {1, 2}:
             raise ValueError(f"time_strides {time_strides!r} was given; six of 1 and 2 are expected")
         stem_stride, pool_stride, *stage_strides = time_strides
-        layout = LAYOUTS[depth]
-        super().__init__(8 * width * layout.block.expansion, num_classes, dropout, rngs=rngs)
+        regular = regular_widths(depth, width)
+        widths = Widths(tuple(inner_widths) or regular.inner, tuple(stage_widths) or regular.stages)
+        if (len(widths.inner), len(widths.stages)) != (len(regular.inner), 4):
+            raise ValueError(
+                f"inner_widths {inner_widths!r} and stage_widths {stage_widths!r} were given; depth {depth} has "
+                f"{len(regular.inner)} and 4"
+            )
+        super().__init__(widths.stages[-1], num_classes, dropout, rngs=rngs)
         self.motion_scale = motion_scale
         self.stem = Conv3D(
             2 * in_channels if motion_scale else in_channels, width, 7, (stem_stride, 2, 2), dtype=dtype, rngs=rngs
@@ -175,23 +221,43 @@ class ResNet3D(Encoder):
         self.stem_norm = batch_norm(width, rngs=rngs)
         self.pool = MaxPool3D(over_time=pool_stride == 2)
         self.blocks: nnx.List = nnx.List()
-        channels_in = width
+        self._add_blocks(LAYOUTS[depth], width, widths, stage_strides, zero_init_last_bn, dtype, rngs)
+
+    def _add_blocks(
+        self,
+        layout: Layout,
+        channels: int,
+        widths: Widths,
+        time_strides: Sequence[int],
+        zero_init_last_bn: bool,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ) -> None:
+        inner = iter(widths.inner)
         for stage, count in enumerate(layout.blocks):
-            channels = width * 2**stage
             for index in range(count):
                 stride = 2 if stage > 0 and index == 0 else 1
-                in_time = stage_strides[stage] if index == 0 else 1
+                strides = (time_strides[stage] if index == 0 else 1, stride, stride)
+                # Not by the channels: a pruned network may have as many on both sides and a projection between.
+                projected = strides != (1, 1, 1) or (index == 0 and layout.block.expansion > 1)
+                if not projected and channels != widths.stages[stage]:
+                    raise ValueError(
+                        f"width {channels} and stage_widths {widths.stages} were given; the first stage adds to what "
+                        "the stem gives, and so has as many channels"
+                    )
                 self.blocks.append(
                     layout.block(
-                        channels_in,
                         channels,
-                        (in_time, stride, stride),
+                        list(itertools.islice(inner, layout.block.inner_convolutions)),
+                        widths.stages[stage],
+                        strides,
+                        projected=projected,
                         zero_init_last_bn=zero_init_last_bn,
                         dtype=dtype,
                         rngs=rngs,
                     )
                 )
-                channels_in = channels * layout.block.expansion
+                channels = widths.stages[stage]
 
     def encode(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B F"]:
         """Return the features of a batch of clips, the mean over time and space of the last stage."""

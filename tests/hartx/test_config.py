@@ -25,13 +25,16 @@ EXPERIMENTS = (
 )
 
 
+PRUNE = "prune"  # changes a finished run: it is no experiment by itself
+
+
 def get(experiment):
     name, _, variant = experiment.partition(":")
     get_config = importlib.import_module(f"configs.{name}").get_config
     return get_config(variant) if variant else get_config()
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", [*EXPERIMENTS, PRUNE])
 def test_golden(experiment, repository):
     """Any change of a default is a diff that somebody reads. HARTX_GOLDEN=write writes the files anew."""
     text = "".join(f"{k} = {v!r}\n" for k, v in sorted(configs.flatten(get(experiment)).items()))
@@ -43,7 +46,7 @@ def test_golden(experiment, repository):
 
 def test_every_config_file_has_a_golden_file(repository):
     files = {path.stem for path in (repository / "configs").glob("*.py")} - {"__init__", "base"}
-    assert files == {experiment.partition(":")[0] for experiment in EXPERIMENTS}
+    assert files == {experiment.partition(":")[0] for experiment in EXPERIMENTS} | {PRUNE}
 
 
 def test_every_step_of_the_skeleton_ablation_changes_the_network_or_the_recipe():
@@ -59,6 +62,11 @@ def test_every_config_is_sound_and_has_a_docstring_with_its_command(experiment):
     configs.check(config)
     document = importlib.import_module(f"configs.{experiment.partition(':')[0]}").__doc__
     assert f"--config=configs/{experiment.partition(':')[0]}.py" in document
+
+
+def test_what_only_changes_a_run_is_no_config_of_its_own():
+    with pytest.raises(HartxError, match="config prune only changes a finished run"):
+        configs.check(get(PRUNE))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ def run(repository, *arguments, **environment):
         (["--config=configs/skeleton.py", "--config.optim.learning_rat=1"], 'Did you mean "learning_rate"'),
         (["--config=configs/skeleton.py", "--config.optmi.learning_rate=1"], 'Did you mean "optim"'),
         (["--config=configs/skeleton.py", "--config.optim.learning_rate=fast"], "could not convert"),
+        (["--config=configs/prune.py", "--config.prune.keep_flop=0.5"], 'Did you mean "keep_flops"'),
+        (["--config=configs/prune.py", "--config.clip.crop=32"], "clip"),  # it is the run's
         (["--confg=configs/skeleton.py"], "Did you mean: config"),
         (["--config=configs/skeleton.py", "--mode=evalute"], "train|evaluate"),
     ],
@@ -54,6 +56,7 @@ def test_a_mistyped_flag_is_one_line_and_exit_code_2(repository, arguments, mess
         (["--config=configs/skeleton.py", "--config.dataset.raw_dir={tmp}", "--workdir={tmp}/a"], "no recording"),
         ([SMALL, "--config.dataset.raw_dir={tmp}", "--workdir={tmp}/a"], "leave one of them out"),
         ([SMALL, "--config.protocol=losso:7", "--workdir={tmp}/a"], "did you mean 'loso'"),
+        (["--config=configs/prune.py", "--workdir={tmp}/a"], "config.prune.workdir is empty"),
         ([SMALL, "--config.batch_size=0", "--workdir={tmp}/a"], "at least 1"),
     ],
 )

@@ -57,7 +57,14 @@ def test_whole_network_is_the_same_in_both_lowerings():
 def test_zero_init_makes_a_block_the_identity(block):
     channels = 8
     layer = block(
-        channels, channels // block.expansion, (1, 1, 1), zero_init_last_bn=True, dtype=jnp.float32, rngs=nnx.Rngs(0)
+        channels,
+        [channels // block.expansion] * block.inner_convolutions,
+        channels,
+        (1, 1, 1),
+        projected=False,
+        zero_init_last_bn=True,
+        dtype=jnp.float32,
+        rngs=nnx.Rngs(0),
     )
     x = jax.nn.relu(jax.random.normal(jax.random.key(0), (2, 3, 4, 4, channels)))
     np.testing.assert_array_equal(layer(x), x)
@@ -122,6 +129,41 @@ def test_time_strides_divide_the_steps_of_the_last_stage(time_strides, steps):
 def test_wrong_time_strides_are_refused(time_strides):
     with pytest.raises(ValueError, match="six of 1 and 2"):
         ResNet3D(10, time_strides=time_strides, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize(
+    ("depth", "inner", "stages"),
+    [
+        (10, (3, 5, 6, 7), (4, 9, 10, 11)),
+        (18, (3, 4, 5, 6, 7, 8, 9, 10), (4, 9, 10, 11)),
+        (50, (3,) * 32, (4, 5, 6, 7)),
+    ],
+)
+def test_every_width_may_be_its_own(depth, inner, stages):
+    model = ResNet3D(depth, width=4, inner_widths=inner, stage_widths=stages, num_classes=5, rngs=nnx.Rngs(0))
+    assert encode(model, jnp.ones((2, 2, 8, 8, 3))).shape == (2, 11)
+    kernels = [conv.kernel.shape[-1] for block in model.blocks for conv in (block.conv1, block.conv2)]
+    assert kernels[0 :: 2 if depth < 50 else 1] == list(inner)
+
+
+def test_a_projection_stays_where_as_many_channels_go_in_as_come_out():
+    model = ResNet3D(50, width=4, inner_widths=(4,) * 32, stage_widths=(4, 8, 8, 8), rngs=nnx.Rngs(0))
+    assert [block.shortcut is not None for block in model.blocks] == [
+        index == 0 for count in (3, 4, 6, 3) for index in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("widths", "message"),
+    [
+        ({"inner_widths": (4, 4, 4)}, "depth 10 has 4 and 4"),
+        ({"stage_widths": (4, 8, 16)}, "depth 10 has 4 and 4"),
+        ({"stage_widths": (8, 8, 16, 32)}, "adds to what the stem gives"),
+    ],
+)
+def test_widths_that_do_not_fit_the_network_are_refused(widths, message):
+    with pytest.raises(ValueError, match=message):
+        ResNet3D(10, width=4, **widths, rngs=nnx.Rngs(0))
 
 
 def test_unknown_depth_is_refused():

@@ -1,0 +1,74 @@
+"""The table of pruned runs, as Markdown, for docs/quantization.md.
+
+python -m hartx.pruning.table runs/depth_pruned runs/fusion_pruned
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hartx import config as configs
+from hartx.errors import HartxError
+from hartx.pruning.record import read_plan, top1_change
+
+COLUMNS = ("run", "protocol", "parameters", "GFLOPs", "float32 weights, MB", "top-1", "recordings")
+
+
+def row(workdir: Path) -> str:
+    """Return one Markdown row of a pruned run that was evaluated: before, after and change in each column.
+
+    Raises:
+      HartxError: if the run prunes no other or was not evaluated.
+    """
+    plan, config = read_plan(workdir), configs.load(workdir)
+    if "after" not in plan:
+        raise HartxError(f"{workdir} was not evaluated yet; finish it: python main.py --workdir={workdir}")
+    before, after = plan["before"], plan["after"]
+    cells = [
+        f"`{config.name}`, seed {config.seed}",
+        config.protocol,
+        _cell(before, after, "parameters", 1.0, ",.0f"),
+        _cell(before, after, "flops", 1e9, ".3f"),
+        _cell(before, after, "weights_bytes", 1e6, ".2f"),
+        _accuracy(plan),
+        str(after["clips"]),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def table(workdirs: Sequence[Path]) -> str:
+    """Return the whole Markdown table of some pruned runs, in their order, ending with a line break."""
+    rule = "|---|---" + "|---:" * (len(COLUMNS) - 2) + "|"
+    return "\n".join(["| " + " | ".join(COLUMNS) + " |", rule, *map(row, workdirs)]) + "\n"
+
+
+def _cell(before: dict[str, Any], after: dict[str, Any], field: str, scale: float, form: str) -> str:
+    old, new = before[field], after[field]
+    return f"{old / scale:{form}} → {new / scale:{form}} ({new / old - 1:+.1%})"
+
+
+def _accuracy(plan: dict[str, Any]) -> str:
+    change = top1_change(plan)
+    if change is None:
+        return "-"
+    return f"{plan['before']['top1']:.2%} → {plan['after']['top1']:.2%} ({100 * change:+.2f} points)"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m hartx.pruning.table", description=__doc__)
+    parser.add_argument("workdirs", type=Path, nargs="+", metavar="RUN", help="folder of a finished pruned run")
+    try:
+        print(table(parser.parse_args(argv).workdirs), end="")
+    except HartxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
