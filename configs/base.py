@@ -101,6 +101,11 @@ def get_config() -> ConfigDict:
     config.model.fusion = ConfigDict()
     config.model.fusion.hidden = 512
     config.model.fusion.dropout = 0.5
+    config.model.fusion.weights = ConfigDict()  # of the streams' own logits in their mean
+    config.model.fusion.weights.rgb = 1.0
+    config.model.fusion.weights.depth = 1.0
+    config.model.fusion.weights.skeleton = 1.0
+    config.model.fusion.weights.inertial = 1.0
 
     config.batch_size = 16  # over all devices
     config.num_epochs = 100

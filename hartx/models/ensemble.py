@@ -1,12 +1,10 @@
-"""Several encoders of one modality as one, and how probabilities are joined."""
+"""Several encoders of one modality as one."""
 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -14,22 +12,13 @@ from jaxtyping import Array, Float
 from hartx.models.encoder import Encoder
 
 
-def log_sum(log_probabilities: Sequence[Float[Array, "B num_classes"]]) -> Float[Array, "B num_classes"]:
-    """Return the logarithm of the sum of probabilities that are given as logarithms.
-
-    Probabilities themselves would be too small for float16, of which an exported model may consist.
-    """
-    largest = functools.reduce(jnp.maximum, log_probabilities)
-    return largest + jnp.log(functools.reduce(jnp.add, [jnp.exp(each - largest) for each in log_probabilities]))
-
-
 def mean_of(logits: Sequence[Float[Array, "B num_classes"]]) -> Float[Array, "B num_classes"]:
-    """Return the logits whose probabilities are the mean of those of the given ones."""
-    return log_sum([jax.nn.log_softmax(each) for each in logits]) - math.log(len(logits))
+    """Return the mean of the logits of several."""
+    return functools.reduce(jnp.add, logits) / len(logits)
 
 
 class Ensemble(Encoder):
-    """Encoders that read the same input and decide by the mean of their probabilities.
+    """Encoders that read the same input and decide by the mean of their logits.
 
     Each learns by a loss of its own and none by the others' errors, so they do not err alike: joints and bones
     apart, for instance (the two streams of Shi et al., "Two-Stream Adaptive Graph Convolutional Networks", CVPR
@@ -60,5 +49,5 @@ class Ensemble(Encoder):
         ]
 
     def classify(self, features: Float[Array, "B F"], rngs: nnx.Rngs | None = None) -> Float[Array, "B num_classes"]:
-        """Return the logarithm of the members' mean probability."""
+        """Return the mean of the members' logits."""
         return mean_of(self.member_logits(features, rngs))

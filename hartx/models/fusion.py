@@ -12,10 +12,7 @@ from jaxtyping import Array, Float
 
 from hartx.models import init
 from hartx.models.encoder import Encoder
-from hartx.models.ensemble import Ensemble, log_sum, mean_of
-
-# Logarithm of the probability that an absent stream gives each class: nothing beside one that is there.
-ABSENT = -30.0
+from hartx.models.ensemble import Ensemble, mean_of
 
 # Modality to a batch of clips, (B, T, H, W, C) or (B, T, features).
 Inputs = Mapping[str, Float[Array, "B T *features"]]
@@ -56,8 +53,8 @@ class SingleStream(nnx.Module):
     def with_streams(self, inputs: Inputs, rngs: nnx.Rngs | None = None) -> ModelOutput:
         """Return the logits and, for auxiliary losses, those of an ensemble's members.
 
-        Then no gradient passes the logits: in a mean of probabilities the member that is right already would get
-        the larger share of it, and each would learn to leave some of the clips to the others.
+        Then no gradient passes the logits, so that each member learns by its own loss and none leaves clips to the
+        others.
         """
         (name,) = self.stream_names
         encoder = self.streams[name]
@@ -79,11 +76,10 @@ def present(x: Float[Array, "B T *features"], width: int) -> Float[Array, "B wid
 
 
 class Fusion(nnx.Module):
-    """Late fusion: the mean of the streams' own probabilities, corrected by a hidden layer over all their features.
+    """Late fusion: a weighted mean of the streams' own logits, corrected by a hidden layer over all their features.
 
-    The mean of probabilities (the sum rule of Kittler et al., "On Combining Classifiers", 1998) and not of logits:
-    a stream that is sure of something wrong cannot veto what the others are sure of. The logits are its logarithm
-    plus the correction.
+    The weights say how far each stream is trusted. They cannot be learnt from the clips that the streams have
+    learnt from, on which all are right.
 
     Streams that are absent (their input is all zeros) count for nothing: their features are 0 and the mean is
     that of the others, so that what is left decides as it would alone.
@@ -93,7 +89,11 @@ class Fusion(nnx.Module):
       hidden: units of the hidden layer.
       num_classes: number of actions.
       dropout: rate after the hidden layer.
+      weights: modality to the weight of its logits, 1 where there is none.
       rngs: stream `params`.
+
+    Raises:
+      ValueError: for a weight that is not positive.
     """
 
     def __init__(
@@ -102,11 +102,15 @@ class Fusion(nnx.Module):
         hidden: int = 512,
         num_classes: int = 27,
         dropout: float = 0.5,
+        weights: Mapping[str, float] | None = None,
         *,
         rngs: nnx.Rngs,
     ) -> None:
         self.streams = nnx.Dict(streams)
         self.stream_names = tuple(streams)
+        self.weights = tuple(float((weights or {}).get(name, 1.0)) for name in self.stream_names)
+        if min(self.weights) <= 0:
+            raise ValueError(f"fusion.weights {dict(weights or {})} were given; positive numbers are expected")
         size = sum(encoder.num_features for encoder in streams.values())
         self.hidden = nnx.Linear(size, hidden, kernel_init=init.he(size), rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
@@ -133,12 +137,12 @@ class Fusion(nnx.Module):
         if self.frozen:
             encoded, stream_logits = jax.lax.stop_gradient((encoded, stream_logits))
         classes = self.classifier.out_features
-        there = {name: present(inputs[name], classes) for name in self.stream_names}
-        believed = [
-            there[name] * jax.nn.log_softmax(stream_logits[name]) + (1 - there[name]) * ABSENT
-            for name in self.stream_names
-        ]
-        mean = log_sum(believed) - jnp.log(jnp.maximum(sum(there.values()), 1.0))
+        there = {
+            name: weight * present(inputs[name], classes)
+            for name, weight in zip(self.stream_names, self.weights, strict=True)
+        }
+        total = sum(there[name] * stream_logits[name] for name in self.stream_names)
+        mean = total / jnp.maximum(sum(there.values()), min(self.weights))
         correction = self.classifier(self.dropout(self._hidden(inputs, encoded), rngs=rngs))
         return ModelOutput(mean + correction, stream_logits)
 

@@ -81,8 +81,8 @@ def create_model(
         raise HartxError(f"no stream was given; at least one of {', '.join(ENCODERS)} is expected")
     try:
         encoders = {name: ENCODERS[name](config, input_shapes[name], num_classes, rngs) for name in streams}
+        if len(streams) == 1:
+            return SingleStream(streams[0], encoders[streams[0]])
+        return Fusion(encoders, num_classes=num_classes, rngs=rngs, **config.fusion.to_dict())
     except ValueError as error:
         raise HartxError(f"config.model: {error}") from error
-    if len(streams) == 1:
-        return SingleStream(streams[0], encoders[streams[0]])
-    return Fusion(encoders, num_classes=num_classes, rngs=rngs, **config.fusion)
