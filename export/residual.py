@@ -48,9 +48,21 @@ def kernel_size(conv: ir.Node) -> tuple[int, ...]:
 
 
 def is_stem(conv: ir.Node) -> bool:
-    """Return whether a convolution reads the video itself."""
-    value = behind_qdq(conv.inputs[0])
-    return value is not None and value.is_graph_input()
+    """Return whether a convolution reads the video: itself, or what was made of it with no convolution before.
+
+    What a depth network reads beside its frames are the differences between them.
+    """
+    waiting, seen = [conv.inputs[0]], set[ir.Node]()
+    while waiting:
+        value = waiting.pop()
+        node = None if value is None else value.producer()
+        if node is None or node in seen:
+            continue
+        if node.op_type == "Conv":
+            return False
+        seen.add(node)
+        waiting.extend(node.inputs)
+    return True
 
 
 def residuals(model: ir.Model) -> list[Residual]:

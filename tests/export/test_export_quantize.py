@@ -56,6 +56,18 @@ def test_every_convolution_but_the_stem_is_quantised(quantized):
         assert [restored(value) for value in conv.inputs] == [not is_stem(conv), not is_stem(conv), False]
 
 
+def test_a_stem_that_reads_what_was_made_of_the_video_is_a_stem_too(fusion):
+    graph = ir.from_proto(fusion.graph)
+    before = [conv.name for conv in plan(graph).convs]
+    stem = video_convs(graph)[0]
+    change = ir.node("Sub", [stem.inputs[0], stem.inputs[0]], name="change")  # as between frames
+    joined = ir.node("Sum", [stem.inputs[0], change.outputs[0]], name="joined")
+    graph.graph.insert_before(stem, [change, joined])
+    stem.replace_input_with(0, joined.outputs[0])
+    assert [is_stem(conv) for conv in video_convs(graph)] == [True] + [False] * 11
+    assert [conv.name for conv in plan(graph).convs] == before
+
+
 def test_exactly_the_skip_input_of_each_add_is_quantised(quantized):
     found = residuals(quantized)
     assert len(found) == 4
