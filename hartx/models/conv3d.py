@@ -21,6 +21,9 @@ Convolve2D = Callable[[Array, Array, Pair, Pair], Array]  # of images, kernel, s
 # Up to here the taps of a kernel are stacked: more channels make a 2D convolution efficient by themselves.
 MAX_STACKED_CHANNELS = 64
 
+# What the kernel's gradient reads at once: about a core's second-level cache.
+_CACHE_BYTES = 2**19
+
 LOWERINGS = ("auto", "native", "taps")
 
 
@@ -57,8 +60,7 @@ def _stacked_taps(
     last = x.shape[1] - taps  # where the last window starts
     frames = [lax.slice_in_dim(x, tap, tap + last + 1, strides[0], axis=1) for tap in range(taps)]
     stacked = jnp.moveaxis(kernel, 0, 2).reshape(height, width, -1, out_channels)
-    # Its kernel gradient is left to XLA, whose path is the faster one for these few channels.
-    return _framewise(_plain_conv2d, jnp.concatenate(frames, axis=-1), stacked, strides, padding)
+    return _framewise(_conv2d, jnp.concatenate(frames, axis=-1), stacked, strides, padding)
 
 
 def _summed_taps(
@@ -124,7 +126,7 @@ def _conv2d(
     """2D convolution whose kernel gradient is computed by matrix products.
 
     XLA:CPU takes the gradient by the kernel for a convolution with a kernel of the image's size, which is
-    its slow path; one product of C x Nhw by Nhw x D per position in the kernel is about twice as fast.
+    its slow path; for the stem of a narrow network, products are five times as fast.
     """
     return _plain_conv2d(x, kernel, strides, padding)
 
@@ -159,17 +161,25 @@ def _kernel_gradient(
     strides: Pair,
     padding: Pair,
 ) -> Float[Array, "kh kw C D"]:
+    """Sum over few images at a time, so that what is copied for the matrix products stays in the cache."""
     x = jnp.pad(x, ((0, 0), (padding[0], padding[0]), (padding[1], padding[1]), (0, 0)))
-    batch, height, width, channels_out = gradient.shape
-    flat = gradient.reshape(-1, channels_out)
+    images, height, width, channels_out = gradient.shape
+    taps_i, taps_j, channels, _ = shape
 
-    def product(i: int, j: int) -> Float[Array, "C D"]:
-        # What position (i, j) of the kernel was multiplied with, for every output pixel.
-        stop_i, stop_j = i + (height - 1) * strides[0] + 1, j + (width - 1) * strides[1] + 1
-        seen = lax.slice(x, (0, i, j, 0), (batch, stop_i, stop_j, x.shape[-1]), (1, *strides, 1))
-        return seen.reshape(len(flat), -1).T @ flat
+    def some(x: Float[Array, "n H W C"], gradient: Float[Array, "n h w D"]) -> Float[Array, "kh K D"]:
+        columns = [x[:, :, j : j + (width - 1) * strides[1] + 1 : strides[1]] for j in range(taps_j)]
+        seen = jnp.concatenate(columns, axis=-1)  # what a row of the kernel was multiplied with
+        flat = gradient.reshape(-1, channels_out)
+        rows = [seen[:, i : i + (height - 1) * strides[0] + 1 : strides[0]] for i in range(taps_i)]
+        products = [jnp.matmul(row.reshape(len(flat), -1).T, flat, preferred_element_type=jnp.float32) for row in rows]
+        return jnp.stack(products)
 
-    return jnp.stack([product(i, j) for i in range(shape[0]) for j in range(shape[1])]).reshape(shape)
+    size_bytes = x.dtype.itemsize * (x[0].size + height * width * (taps_j * channels + channels_out))
+    at_once = max(n for n in range(1, images + 1) if images % n == 0 and (n == 1 or n * size_bytes <= _CACHE_BYTES))
+    parts = (x.reshape(-1, at_once, *x.shape[1:]), gradient.reshape(-1, at_once, *gradient.shape[1:]))
+    total = jnp.zeros((taps_i, taps_j * channels, channels_out), jnp.float32)
+    total, _ = lax.scan(lambda total, part: (total + some(*part), None), total, parts)
+    return total.reshape(shape).astype(x.dtype)
 
 
 _conv2d.defvjp(_conv2d_forward, _conv2d_backward)
