@@ -80,6 +80,10 @@ def get_config() -> ConfigDict:
     config.model.video.motion_scale = 0.0  # factor on the differences between frames; 0: they are not read
     config.model.video.time_strides = (2, 2, 1, 2, 2, 2)  # of the stem, the pool and the four stages
     config.model.video.zero_init_last_bn = False
+    config.model.depth_members = ("video",)  # what reads depth: video (the 3D network), pose (joints), or both
+    config.model.pose = ConfigDict()  # joints found in depth; what reads them is as model.skeleton says
+    config.model.pose.width = 32  # channels of the first layers
+    config.model.pose.motion_scale = 5.0  # as model.skeleton.motion_scale
     config.model.skeleton = ConfigDict()
     config.model.skeleton.layers = 2
     config.model.skeleton.features = 256  # shared between the members, of which there is one a description
@@ -112,6 +116,7 @@ def get_config() -> ConfigDict:
     config.accumulate = 1  # a step's batch is computed in this many pieces
     config.label_smoothing = 0.1
     config.auxiliary_loss = 0.0  # weight of the own classifiers of a fusion's streams and of an ensemble's members
+    config.joint_loss = 40.0  # weight of the error of the joints found in depth, in sides of the square
     config.modality_dropout = 0.0  # how often a stream of a fusion is blanked in training
     config.ema_decay = 0.0  # moving average of the parameters, used at test; 0: off
 

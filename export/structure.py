@@ -9,6 +9,8 @@ import onnx_ir as ir
 
 from export.errors import ExportError
 
+_SEQUENCE_RANK = 3  # batch, time, features
+
 # Operator to why an engine on a device should not meet it.
 _FORBIDDEN = {
     "Loop": "engines run a loop step by step",
@@ -40,7 +42,7 @@ def check(model: ir.Model) -> None:
     ]
     problems += [
         f"  Transpose {node.name}: the video path must be channels-first throughout"
-        for node in _video_path(model)
+        for node in _video_path(_with_shapes(model))
         if node.op_type == "Transpose"
     ]
     if problems:
@@ -76,19 +78,23 @@ def values_of_unknown_size(model: ir.Model) -> list[str]:
     """Return the values whose shape does not follow from the inputs' shapes; none if the inputs' are not fixed."""
     if not all(value.shape is not None and value.shape.is_static() for value in model.graph.inputs):
         return []
-    bare = ir.to_proto(model)
-    del bare.graph.value_info[:]
-    inferred = ir.from_proto(onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=True))
-    values = [value for node in inferred.graph for value in node.outputs if value.name]
+    values = [value for node in _with_shapes(model).graph for value in node.outputs if value.name]
     return [str(value.name) for value in values if value.shape is None or not value.shape.is_static()]
 
 
+def _with_shapes(model: ir.Model) -> ir.Model:
+    """Return a copy whose values have the shapes that follow from the inputs'."""
+    bare = ir.to_proto(model)
+    del bare.graph.value_info[:]
+    return ir.from_proto(onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=True))
+
+
 def _video_path(model: ir.Model) -> list[ir.Node]:
-    """Return the nodes that depend on the video."""
+    """Return the nodes that make pictures of the video: joints found in it are no pictures any more."""
     reached = {value for value in model.graph.inputs if value.name == "video"}
     nodes = []
     for node in model.graph:
         if any(value in reached for value in node.inputs):
-            reached.update(node.outputs)
+            reached.update(value for value in node.outputs if value.shape is None or len(value.shape) > _SEQUENCE_RANK)
             nodes.append(node)
     return nodes

@@ -123,6 +123,13 @@ def check(config: ConfigDict) -> None:
             f"config.pretraining names {', '.join(config.pretraining)}; all of config.streams, two or more "
             f"({', '.join(config.streams)}), or none is expected"
         )
+    together = len(config.streams) > 1 and "depth" in config.streams and not config.pretraining
+    if together and "pose" in config.model.depth_members:
+        raise HartxError(
+            f"config.streams {', '.join(config.streams)} without config.pretraining was given with 'pose' in "
+            "config.model.depth_members, which learns joints from depth alone; give ('video',), or pretraining as in "
+            "configs/fusion.py"
+        )
     if "rgb" in config.streams and config.clip.crop > config.clip.resize:
         raise HartxError(f"config.clip.crop={config.clip.crop} is larger than config.clip.resize={config.clip.resize}")
     if config.clip.sampling == "window" and set(config.streams) == {"inertial"}:
@@ -136,6 +143,11 @@ def check(config: ConfigDict) -> None:
         raise HartxError(
             f"config.batch_size={config.batch_size} is no multiple of config.accumulate={config.accumulate}"
         )
+
+
+def learns_joints(config: ConfigDict) -> bool:
+    """Return whether this very run learns to find joints in depth; a fusion of trained streams does not."""
+    return tuple(config.streams) == ("depth",) and "pose" in config.model.depth_members
 
 
 def _check_ranges(config: ConfigDict) -> None:

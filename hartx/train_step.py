@@ -64,7 +64,9 @@ def make_batch(
         cutmix_alpha=config.mixing.cutmix,
         cutmix_share=config.mixing.cutmix_share,
     )
-    return batch._replace(inputs=mixing.drop_modalities(key_drop, batch.inputs, rate=config.modality_dropout))
+    streams = {stream: batch.inputs[stream] for stream in config.streams}
+    streams = mixing.drop_modalities(key_drop, streams, rate=config.modality_dropout)
+    return batch._replace(inputs=batch.inputs | streams)
 
 
 def _loss(
@@ -78,6 +80,7 @@ def _loss(
     loss = optax.softmax_cross_entropy(output.logits, batch.targets).mean()
     for logits in output.stream_logits.values():
         loss += recipe.config.auxiliary_loss * optax.softmax_cross_entropy(logits, batch.targets).mean()
+    loss += recipe.config.joint_loss * output.joint_loss
     return loss, (nnx.state(model, nnx.BatchStat), output.logits)
 
 

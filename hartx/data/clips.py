@@ -18,8 +18,9 @@ from edge.preprocess import (
     prepare_inertial,
     read_track,
 )
-from edge.sampling import Track, common_span, segment_times
-from hartx.data.depth_transforms import depth_clip
+from edge.sampling import Track, common_span, nearest, segment_times
+from hartx.config import learns_joints
+from hartx.data.depth_transforms import Placed, depth_clip, joints_in_square
 from hartx.data.draws import draw_clip
 from hartx.data.inertial_transforms import augment_inertial
 from hartx.data.skeleton_transforms import skeleton_clip
@@ -27,6 +28,7 @@ from hartx.data.source import Recording
 from hartx.data.time_mask import NO_MASK, TimeMask, draw_mask, masked_frames
 from hartx.data.time_warp import draw_speeds, warp_time
 from hartx.data.video_transforms import video_clip
+from hartx.models.pose_lstm import JOINTS, JOINTS_INPUT
 
 Specs = dict[str, Any]
 
@@ -132,13 +134,25 @@ def training_clip(
         if stream == "rgb":
             inputs[stream] = video_clip(values, spec, draw)
         elif stream == "depth":
-            inputs[stream] = depth_clip(values, spec, draw, rng)
+            inputs[stream], placed = depth_clip(values, spec, draw, rng)
+            if learns_joints(config):
+                inputs[JOINTS_INPUT] = _joints_of_frames(recording, instants, placed)
         elif stream == "skeleton":
             inputs[stream] = skeleton_clip(values, spec, draw, rng)
         else:
             inputs[stream] = prepare_inertial(augment_inertial(values, draw, rng), spec)
         inputs[stream][masked_frames(view.mask, spec.num_frames)] = 0
     return inputs
+
+
+def _joints_of_frames(recording: Recording, instants: np.ndarray, placed: Placed) -> np.ndarray:
+    """Return the (T, 3 J) joints in the depth frames of these instants; zeros where no skeleton was recorded."""
+    shape = (len(instants), 3 * len(JOINTS))
+    if recording.skeleton is None:
+        return np.zeros(shape, np.float32)
+    shown = recording.tracks["depth"].time_s
+    joints = read_track("skeleton", recording.skeleton, shown[nearest(shown, instants)])
+    return joints_in_square(joints, placed).reshape(shape)
 
 
 def test_clips(recording: Recording, config: ConfigDict, specs: Specs) -> list[dict[str, np.ndarray]]:

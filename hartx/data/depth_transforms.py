@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -82,23 +83,84 @@ def erase_box(clip: Float[np.ndarray, "T H W"], box: tuple[float, ...]) -> Float
     return clip
 
 
+@dataclass(frozen=True)
+class Placed:
+    """Where the square around the body lies in a thinned clip, and how the body is moved first.
+
+    Attributes:
+      body: where its middle is.
+      centre: (row, column) of the square's middle, pixels.
+      side: of the square, pixels.
+      size: (height, width) of a frame, pixels.
+      matrix: what every point of the body is multiplied by; None for nothing.
+      flip: mirror left and right.
+    """
+
+    body: Body
+    centre: tuple[float, float]
+    side: int
+    size: tuple[int, int]
+    matrix: np.ndarray | None
+    flip: bool
+
+
+def place(thinned: UInt16[np.ndarray, "T H W"], spec: DepthSpec, draw: ClipDraw) -> Placed:
+    """Return where a draw puts the body of a clip and the square around it."""
+    body = preprocess.find_body(thinned)
+    side = preprocess.depth_side(body, thinned.shape[2], spec)
+    row, column = draw.depth.shift
+    moves = draw.body != NO_DRAW.body or draw.angle
+    return Placed(
+        body,
+        centre=(body.row + row * side, body.column + column * side),
+        side=side,
+        size=thinned.shape[1:],
+        matrix=body_matrix(draw.body, draw.angle) if moves else None,
+        flip=draw.flip,
+    )
+
+
+def joints_in_square(joints: Float[np.ndarray, "T J 3"], placed: Placed) -> Float[np.ndarray, "T J 3"]:
+    """Return where joints come to lie in the square that the network sees, moved as the depth around them.
+
+    Args:
+      joints: metres in the camera's space, x to the right, y up, z away from it.
+      placed: where the square is.
+
+    Returns:
+      (x, y, z) to the right, up and away from the middle of the square, in its sides.
+    """
+    body, (height, width) = placed.body, placed.size
+    focal = FOCAL_LENGTH_PER_WIDTH * width
+    z = np.maximum(1000 * joints[..., 2], preprocess.NEAREST_MM)
+    row = height / 2 - 1000 * joints[..., 1] * focal / z
+    column = width / 2 + 1000 * joints[..., 0] * focal / z
+    if placed.matrix is not None:
+        x, y = (column - body.column) * z / focal, (body.row - row) * z / focal
+        x, y, z = np.moveaxis(np.stack([x, y, z - body.distance_mm], axis=-1) @ placed.matrix.T, -1, 0)
+        z = np.maximum(z + body.distance_mm, preprocess.NEAREST_MM)
+        row, column = body.row - y * focal / z, body.column + x * focal / z
+    right, up = (column - placed.centre[1]) / placed.side, (placed.centre[0] - row) / placed.side
+    away = (z - body.distance_mm) * focal / (max(body.distance_mm, preprocess.NEAREST_MM) * placed.side)
+    return np.stack([-right if placed.flip else right, up, away], axis=-1).astype(np.float32)
+
+
 def depth_clip(
     frames: Sequence[np.ndarray], spec: DepthSpec, draw: ClipDraw, rng: np.random.Generator
-) -> Float[np.ndarray, "T crop crop 1"]:
-    """Return T depth frames as the network reads them, with the draw applied.
+) -> tuple[Float[np.ndarray, "T crop crop 1"], Placed]:
+    """Return T depth frames as the network reads them, with the draw applied, and where the square was put.
 
     `rng` gives the noise on the body, the one draw that is not the same for all frames.
     """
     drawn = draw.depth
     thinned = preprocess.thin_depth(frames, spec)
-    body = preprocess.find_body(thinned)
-    if draw.body != NO_DRAW.body or draw.angle:
-        thinned = move_body(thinned, body, body_matrix(draw.body, draw.angle))
-    side = preprocess.depth_side(body, thinned.shape[2], spec)
-    moved = dataclasses.replace(body, row=body.row + drawn.shift[0] * side, column=body.column + drawn.shift[1] * side)
+    placed = place(thinned, spec, draw)
+    if placed.matrix is not None:
+        thinned = move_body(thinned, placed.body, placed.matrix)
+    moved = dataclasses.replace(placed.body, row=placed.centre[0], column=placed.centre[1])
     clip = np.stack([preprocess.crop_depth(frame, moved, spec) for frame in thinned])
     if drawn.noise:
         clip = add_depth_noise(clip, drawn.noise, rng)
     if any(drawn.erased):
         clip = erase_box(clip, drawn.erased)
-    return (clip[:, :, ::-1] if draw.flip else clip)[..., None]
+    return (clip[:, :, ::-1] if draw.flip else clip)[..., None], placed

@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from edge.sampling import Track
+from hartx.config import learns_joints
 from hartx.errors import HartxError
 from hartx.protocol import RecordingId, Sides, sides
 
@@ -22,12 +23,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording: who did what, and its tracks by modality. Video frames are decoded when asked for."""
+    """One recording: who did what, and its tracks by modality. Video frames are decoded when asked for.
+
+    Attributes:
+      skeleton: what is to be found in the tracks, where training asks for it.
+    """
 
     name: str
     subject: int
     label: int
     tracks: dict[str, Track]
+    skeleton: Track | None = None
 
 
 def _decode(file: bytes, flags: int) -> np.ndarray:
@@ -88,10 +94,14 @@ class RecordingSource:
       records: the prepared records (a TFDS data source).
       modalities: what to read of each record.
       cache_gib: recordings are kept in memory, undecoded, until they fill this much.
+      with_skeleton: read the skeleton too, not as one of the tracks.
     """
 
-    def __init__(self, records: Any, modalities: Sequence[str], cache_gib: float) -> None:
+    def __init__(
+        self, records: Any, modalities: Sequence[str], cache_gib: float, *, with_skeleton: bool = False
+    ) -> None:
         self._records = records
+        self._with_skeleton = with_skeleton
         self._modalities = tuple(modalities)
         self._budget_bytes = int(cache_gib * 2**30)
         self._cache: dict[int, Recording] = {}
@@ -105,7 +115,9 @@ class RecordingSource:
             return cached
         record = self._records[index]
         tracks = {m: _track(m, record[m]) for m in self._modalities if len(record[m]["time_s"])}
-        recording = Recording(record["name"].decode(), int(record["subject"]), int(record["action"]), tracks)
+        seen = self._with_skeleton and len(record["skeleton"]["time_s"])
+        skeleton = _track("skeleton", record["skeleton"]) if seen else None
+        recording = Recording(record["name"].decode(), int(record["subject"]), int(record["action"]), tracks, skeleton)
         size_bytes = sum(_size_bytes(track) for track in tracks.values())
         with self._lock:
             if size_bytes <= self._budget_bytes and index not in self._cache:
@@ -191,7 +203,7 @@ def open_recordings(config: ConfigDict, progress: bool = True) -> Recordings:
     data_dir = Path(config.dataset.data_dir or tfds.core.constants.DATA_DIR).expanduser()
     builder = _prepare(config, data_dir, progress)
     records = builder.as_data_source("+".join(sorted(builder.info.splits)))
-    source = RecordingSource(records, config.streams, config.dataset.cache_gib)
+    source = RecordingSource(records, config.streams, config.dataset.cache_gib, with_skeleton=learns_joints(config))
     found = [(i, source[i]) for i in range(len(source))]
     whole = [(i, r) for i, r in found if set(r.tracks) == set(config.streams)]
     if len(whole) < len(found):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -197,18 +198,19 @@ class Conv3D(nnx.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: int | Triple,
         strides: Triple = (1, 1, 1),
         *,
         dtype: DTypeLike = jnp.float32,
         lowering: str = "auto",
         rngs: nnx.Rngs,
     ) -> None:
-        shape = (kernel_size, kernel_size, kernel_size, in_channels, out_channels)
-        draw = init.he(kernel_size**3 * out_channels)
+        size = (kernel_size,) * 3 if isinstance(kernel_size, int) else kernel_size
+        shape = (*size, in_channels, out_channels)
+        draw = init.he(math.prod(size) * out_channels)
         self.kernel = nnx.Param(draw(rngs.params(), shape))
         self.strides = strides
-        self.padding = (kernel_size // 2,) * 3
+        self.padding = (size[0] // 2, size[1] // 2, size[2] // 2)
         self.dtype = jnp.dtype(dtype)
         self.lowering = lowering
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from hartx.models import init
 from hartx.models.encoder import Encoder
 from hartx.models.ensemble import Ensemble, mean_of
+from hartx.models.pose_lstm import JOINTS_INPUT, PoseLSTM
 
 # Modality to a batch of clips, (B, T, H, W, C) or (B, T, features).
 Inputs = Mapping[str, Float[Array, "B T *features"]]
@@ -27,10 +28,12 @@ class ModelOutput:
       logits: of the whole model, (B, num_classes).
       stream_logits: of the classifiers that the fused streams, or the members of an ensemble, have of their own,
         for auxiliary losses; empty for a model of one encoder.
+      joint_loss: of the joints found in depth (`PoseLSTM`); 0 where none are learnt.
     """
 
     logits: Float[Array, "B num_classes"]
     stream_logits: dict[str, Float[Array, "B num_classes"]]
+    joint_loss: Float[Array, ""] | float = 0.0
 
 
 class SingleStream(nnx.Module):
@@ -54,15 +57,23 @@ class SingleStream(nnx.Module):
         """Return the logits and, for auxiliary losses, those of an ensemble's members.
 
         Then no gradient passes the logits, so that each member learns by its own loss and none leaves clips to the
-        others.
+        others. A `PoseLSTM` also reads `inputs[JOINTS_INPUT]`, the joints to be found, (B, T, 3 J).
         """
         (name,) = self.stream_names
         encoder = self.streams[name]
-        if not isinstance(encoder, Ensemble):
+        if not isinstance(encoder, Ensemble | PoseLSTM):
             return ModelOutput(encoder(inputs[name], rngs), {})
-        members = encoder.member_logits(encoder.encode(inputs[name]), rngs)
-        mean = jax.lax.stop_gradient(mean_of(members))
-        return ModelOutput(mean, {f"{name}.{index}": logits for index, logits in enumerate(members)})
+        logits: list[Array] = []
+        joint_loss: Array | float = 0.0
+        for member in encoder.members if isinstance(encoder, Ensemble) else [encoder]:
+            if isinstance(member, PoseLSTM):
+                assert rngs is not None  # only training asks for the streams
+                more, joint_loss = member.lesson(inputs[name], inputs[JOINTS_INPUT], rngs)
+                logits += more
+            else:
+                logits.append(member(inputs[name], rngs))
+        mean = jax.lax.stop_gradient(mean_of(logits))
+        return ModelOutput(mean, {f"{name}.{index}": own for index, own in enumerate(logits)}, joint_loss)
 
 
 def present(x: Float[Array, "B T *features"], width: int) -> Float[Array, "B width"]:

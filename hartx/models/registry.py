@@ -12,9 +12,12 @@ from hartx.errors import HartxError, suggestion
 from hartx.models.encoder import Encoder
 from hartx.models.ensemble import Ensemble
 from hartx.models.fusion import Fusion, SingleStream
+from hartx.models.pose_lstm import JOINTS, PoseLSTM, PoseNet
 from hartx.models.resnet3d import ResNet3D
 from hartx.models.sequence_lstm import SequenceLSTM
 from hartx.models.skeleton_lstm import SkeletonLSTM
+
+DEPTH_MEMBERS = ("video", "pose")
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -25,6 +28,22 @@ def _video(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: n
     return ResNet3D(
         in_channels=shape[-1], num_classes=num_classes, dtype=DTYPES[config.dtype], rngs=rngs, **config.video
     )
+
+
+def _depth(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
+    unknown = set(config.depth_members) - set(DEPTH_MEMBERS)
+    if unknown or not config.depth_members:
+        raise ValueError(f"depth_members {tuple(config.depth_members)} were given; any of {DEPTH_MEMBERS} is expected")
+    makers = {"video": _video, "pose": _pose}
+    members = [makers[member](config, shape, num_classes, rngs) for member in config.depth_members]
+    return members[0] if len(members) == 1 else Ensemble(members)
+
+
+def _pose(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
+    pose = PoseNet(config.pose.width, rngs=rngs)
+    alike = config.copy_and_resolve_references()
+    alike.skeleton.motion_scale = config.pose.motion_scale
+    return PoseLSTM(pose, _skeleton(alike, (shape[0], 3 * len(JOINTS)), num_classes, rngs))
 
 
 def _skeleton(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
@@ -45,7 +64,7 @@ def _inertial(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs
 
 
 # Modality to the function that makes its encoder from the `model` section.
-ENCODERS = {"rgb": _video, "depth": _video, "skeleton": _skeleton, "inertial": _inertial}
+ENCODERS = {"rgb": _video, "depth": _depth, "skeleton": _skeleton, "inertial": _inertial}
 
 
 def _unknown(what: str, given: str, known: Iterable[str]) -> str:
@@ -63,9 +82,10 @@ def create_model(
     """Return the model that a config describes: one stream alone, or the fusion of several.
 
     Args:
-      config: the `model` section: `video` (arguments of `ResNet3D`), `skeleton` (of `SkeletonLSTM`, an ensemble of
-        which shares the `features` where there are several `descriptions`), `inertial` (of `SequenceLSTM`), `fusion`
-        (of `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
+      config: the `model` section: `video` (arguments of `ResNet3D`), `depth_members` (what reads depth),
+        `pose` (of `PoseNet`, whose joints a network like that of skeletons reads), `skeleton` (of `SkeletonLSTM`, an
+        ensemble of which shares the `features` where there are several `descriptions`), `inertial` (of
+        `SequenceLSTM`), `fusion` (of `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
       streams: modalities, in the order of fusion.
       input_shapes: modality to the shape of one clip without the batch, (T, H, W, C) or (T, features).
       num_classes: number of actions.

@@ -99,6 +99,11 @@ def video_stream(run: Run) -> str:
             "is expected, since only 3D networks are pruned, and two would share config.model.video. "
             "Give another --config.prune.workdir"
         )
+    if found == ["depth"] and tuple(run.config.model.depth_members) != ("video",):
+        raise HartxError(
+            f"the run in {run.workdir} reads depth by {' and '.join(run.config.model.depth_members)}; a run of "
+            "config.model.depth_members=('video',) is expected, since only 3D networks alone are pruned"
+        )
     return found[0]
 
 

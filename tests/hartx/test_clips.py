@@ -1,5 +1,7 @@
 """Training clips: where in a recording they lie, and what all of their modalities share."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -126,3 +128,20 @@ def test_a_seed_gives_the_same_clip_and_the_label_is_never_touched(seed, samplin
         np.testing.assert_array_equal(one["inputs"][stream], other["inputs"][stream])
         assert one["inputs"][stream].shape == spec.shape and one["inputs"][stream].dtype == np.float32
         assert np.isfinite(one["inputs"][stream]).all()
+
+
+def test_the_joints_in_each_depth_frame_come_along_where_they_are_learnt():
+    config = configured(model__depth_members=("pose",))
+    config.streams = ("depth",)
+    given_ = recording()
+    skeleton, tracks = given_.tracks["skeleton"], {"depth": given_.tracks["depth"]}
+    given_ = dataclasses.replace(given_, tracks=tracks, skeleton=skeleton)
+
+    def clip(given_):
+        return clips.training_clip(given_, config, clips.input_specs(config), np.random.default_rng(0))
+
+    joints = clip(given_)["joints"]
+    assert joints.shape == (8, 60) and (np.diff(joints.reshape(8, 20, 3)[:, :, 2].mean(axis=1)) > 0).all()
+    assert not clip(dataclasses.replace(given_, skeleton=None))["joints"].any()
+    config.model.depth_members = ("video",)
+    assert set(clip(given_)) == {"depth"}

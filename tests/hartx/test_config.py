@@ -14,6 +14,7 @@ from hartx.errors import HartxError
 EXPERIMENTS = (
     "rgb",
     "depth",
+    "depth:video",
     "skeleton",
     "skeleton:plain",
     "inertial",

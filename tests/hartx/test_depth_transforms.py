@@ -37,7 +37,7 @@ DEPTH = [person(column=150 + 5 * i) for i in range(4)]
 def depth_of(frames=DEPTH, spec=DEPTH_SPEC, seed=0, draw=NO_DRAW, **drawn):
     """(T, H, W) of a clip with the draws given: those of depth by name, those of all modalities as `draw`."""
     draw = dataclasses.replace(draw, depth=DepthDraw(**drawn)) if drawn else draw
-    return depth_transforms.depth_clip(frames, spec, draw, np.random.default_rng(seed))[..., 0]
+    return depth_transforms.depth_clip(frames, spec, draw, np.random.default_rng(seed))[0][..., 0]
 
 
 def picture(point):
@@ -71,6 +71,32 @@ def test_a_point_of_the_body_goes_where_the_matrix_sends_a_joint(point, turn, ti
     _, wanted = picture(matrix @ point)
     # A pixel is 9 mm wide at this distance: half of it may end up in the depth.
     assert (np.abs(place(moved(frame, matrix)) - wanted) <= (2.0, 2.0, 20.0)).all()
+
+
+@settings(max_examples=30)
+@given(st.tuples(coordinates, coordinates, coordinates), seeds, st.booleans())
+def test_a_joint_comes_to_lie_where_the_depth_around_it_does(point, seed, flip):
+    """A blob in the depth frame, a joint in the camera's space: one place in the square that the network sees."""
+    frame, (row, column, distance) = picture(point)
+    frame[110:130, 150:170] = np.where(frame[110:130, 150:170] == 0, 2500, frame[110:130, 150:170])  # the body
+    augment = base.get_config().augment
+    augment.flip, augment.tilt_degrees, augment.body_stretch = flip, 10.0, 0.1
+    draw = dataclasses.replace(draw_clip(np.random.default_rng(seed), augment), colour=NO_DRAW.colour)
+    spec = DepthSpec(1, 160, 2.4)
+    _, placed = depth_transforms.depth_clip([frame], spec, draw, np.random.default_rng(0))
+    joint = np.array([(column - 160) * distance / FOCAL, (120 - row) * distance / FOCAL, distance]) / 1000
+    x, y, z = depth_transforms.joints_in_square(joint[None, None], placed)[0, 0]
+
+    alone, _ = picture(point)
+    blob = alone if placed.matrix is None else depth_transforms.move_body(alone[None], placed.body, placed.matrix)[0]
+    if not blob.any():  # moved out of the frame
+        return
+    seen_row, seen_column, seen_mm = place(blob)
+    right = (seen_column - placed.centre[1]) / placed.side
+    away = (seen_mm - placed.body.distance_mm) / (placed.body.distance_mm * placed.side / FOCAL)
+    assert abs((-x if placed.flip else x) - right) < 0.02
+    assert abs(y - (placed.centre[0] - seen_row) / placed.side) < 0.02
+    assert abs(z - away) < 0.02
 
 
 @given(seeds)
