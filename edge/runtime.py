@@ -119,7 +119,8 @@ class StreamRuntime:
                 frame = frames.take(_POLL_S)
                 if frame is not None:
                     yield from self._look_at(frame)
-                    self._submit(pool, frames.wake)
+                    if self._sampled and self._window.due:
+                        self._submit(pool, frames.wake)
                 if self._job is not None and (self._job.output.done() or not self._source.live):
                     yield from self._finish(frames.dropped)
                 if frame is None and frames.ended:
@@ -148,7 +149,7 @@ class StreamRuntime:
         for modality, feed in self._feeds.items():
             for time_s, values in feed.read(frame):
                 self._window.add_entry(modality, time_s, values)
-        self._window.add(frame.time_s, frame.image)
+        self._sampled = self._window.add(frame.time_s, frame.image)
         self._preprocess_ms = (time.perf_counter() - started) * 1000
         self._newest = frame
 
@@ -164,9 +165,7 @@ class StreamRuntime:
         yield from self._ended(self._narrator.reset())
 
     def _submit(self, pool: ThreadPoolExecutor, wake: Callable[[], None]) -> None:
-        """Give the newest window to the engine, if one is due and the engine is free."""
-        if not self._window.due:
-            return
+        """Give the newest window, which ends with the newest frame, to the engine if that is free."""
         if self._job is not None:
             self._held = True
             return

@@ -113,7 +113,7 @@ def test_a_stream_over_a_file_is_predict_on_the_same_windows_bit_for_bit(
 def test_what_is_said_is_the_rule_applied_to_the_predictions(make_bundle, write_video):
     """The rule that hartx.streaming measures on recordings."""
     recognizer = ActionRecognizer.from_bundle(make_bundle("rgb"))
-    rule = StreamRule(threshold=0.35, smoothing=3, release=0.3)
+    rule = StreamRule(threshold=0.75, smoothing=3, release=0.5)
     path = write_video(frames=300, rate_hz=15.0, colour=lambda i: busy(i // 30))
     events = list(recognizer.stream(path, options=StreamOptions(stride=1, rule=rule)))
     predictions = of(Predicted, events)
@@ -126,7 +126,7 @@ def test_what_is_said_is_the_rule_applied_to_the_predictions(make_bundle, write_
         (e.action, e.start_s, e.stop_s) for e in narration.events
     ]
     assert [e.time_s for e in of(Started, events)] == [e.start_s for e in narration.events]
-    assert len({p.action for p in predictions}) > 2 and NONE in {p.action for p in predictions}
+    assert len({p.action for p in predictions}) > 1 and NONE in {p.action for p in predictions}
 
 
 def test_a_fused_stream_over_files_is_predict_on_the_same_windows(
