@@ -185,7 +185,7 @@ class ActionRecognizer:
           real_time: play a recording at its own rate, as if it came from a camera; otherwise every frame is looked
             at, as fast as it goes, and nothing is dropped. Cameras always are in real time.
           options: stride, smoothing, thresholds.
-          on_frame: called with each `edge.sources.Frame` that is looked at and the newest prediction (or None).
+          on_frame: called with an `edge.runtime.Look` for each frame that is looked at.
           stop: ends the stream when it is set.
 
         Raises:

@@ -34,7 +34,25 @@ _SETTLED = 10  # predictions that must hold a narrower stride before that is sai
 
 _RULE = StreamRule(threshold=0.5, smoothing=5, release=0.4)
 
-OnFrame = Callable[[Frame, Optional[Predicted]], None]
+
+@dataclass(frozen=True)
+class Look:
+    """What there is to show when a frame has been looked at.
+
+    Attributes:
+      frame: the frame.
+      joints: the newest skeleton of the window, (20 or 25, 3) in metres; None if there is none.
+      prediction: the newest prediction; None before the first one.
+      source_rate_hz: frames per second that the source promises; None if it does not.
+    """
+
+    frame: Frame
+    joints: Optional[np.ndarray]
+    prediction: Optional[Predicted]
+    source_rate_hz: Optional[float]
+
+
+OnFrame = Callable[[Look], None]
 
 
 @dataclass(frozen=True)
@@ -76,7 +94,7 @@ class StreamRuntime:
       source: frames; it is closed at the end.
       feeds: modality to what goes with the frames.
       options: stride, smoothing, thresholds.
-      on_frame: called with each frame that is looked at and the newest prediction, for display and recording.
+      on_frame: called with each frame that is looked at, for display and recording.
       stop: ends the stream when it is set.
     """
 
@@ -112,6 +130,8 @@ class StreamRuntime:
         Raises:
           EdgeError: if the source or a skeleton does not fit the bundle.
         """
+        if self._source.live:
+            self._recognizer.engine.run(self._window.empty())  # the first run is slow: not while frames come
         frames = open_frames(self._source)
         pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         try:
@@ -128,10 +148,13 @@ class StreamRuntime:
                 if frame is None:
                     yield from self._listen(frames.lost)
                 elif self._on_frame is not None:
-                    self._on_frame(frame, self._prediction)
+                    self._on_frame(Look(frame, self._window.joints, self._prediction, self._source.rate_hz))
             if self._job is not None:
                 yield from self._finish(frames.dropped)
             yield from self._ended(self._narrator.reset())
+            if self._prediction is None and self._newest is not None:
+                window_s = self._recognizer.bundle.window.duration_s
+                yield Notice(self._newest.time_s, "source", f"it ended before a window of {window_s:.1f} s was full")
         finally:
             frames.close()
             pool.shutdown()

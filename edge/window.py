@@ -94,6 +94,10 @@ class RecentEntries:
         if not self._entries or time_s > self._entries[-1][0]:
             self._entries.append((time_s, values))
 
+    def newest(self, start_s: float) -> Optional[np.ndarray]:
+        """Return the last entry if it is not before `start_s`."""
+        return self._entries[-1][1] if self._entries and self._entries[-1][0] >= start_s else None
+
     def track(self, start_s: float) -> Optional[Track]:
         """Return what lies after `start_s`, and one entry before it to interpolate from; None if nothing does."""
         while len(self._entries) > 1 and self._entries[1][0] <= start_s:
@@ -178,6 +182,12 @@ class SlidingWindow:
         self._others[modality].add(time_s, values)
 
     @property
+    def joints(self) -> Optional[np.ndarray]:
+        """The newest skeleton, (20 or 25, 3) in metres; None if there is none in the window."""
+        skeletons = self._others.get("skeleton")
+        return skeletons.newest(self._time_s - self._duration_s) if skeletons else None
+
+    @property
     def due(self) -> bool:
         """Whether the window is full and `stride` instants have passed since the last one that was taken."""
         full = self._newest >= self._frames - 1
@@ -189,6 +199,10 @@ class SlidingWindow:
         assert self._origin_s is not None
         stop_s = self._origin_s + (self._newest + 0.5) * self.step_s
         return stop_s - self._duration_s, stop_s
+
+    def empty(self) -> Mapping[str, np.ndarray]:
+        """Return the network's inputs by name, all zeros."""
+        return {name: np.zeros_like(array) for name, array in self._inputs.items()}
 
     def take(self) -> Tuple[Mapping[str, np.ndarray], Tuple[str, ...], int]:
         """Return the network's inputs by name, the missing modalities, and the instants since the last window.

@@ -201,11 +201,11 @@ def test_slow_looking_drops_frames_and_counts_them(make_bundle, shorten):
     recognizer = shorten(make_bundle("rgb"), 0.4)
     seen = []
 
-    def look(frame, prediction):
-        seen.append(frame.time_s)
+    def show(look):
+        seen.append(look.frame.time_s)
         time.sleep(0.06)
 
-    predictions = of(Predicted, recognizer.stream(Camera(images(100), 0.01), on_frame=look))
+    predictions = of(Predicted, recognizer.stream(Camera(images(100), 0.01), on_frame=show))
     assert predictions[-1].dropped_frames > 20 and len(seen) + predictions[-1].dropped_frames <= 101
     assert max(p.latency.total_ms for p in predictions) < 300
     assert seen == sorted(seen)
