@@ -105,10 +105,10 @@ def _draw_skeleton(picture: np.ndarray, joints: np.ndarray) -> None:
     """Draw the front view, x to the right and y up, into the upper right corner: left limbs blue, right ones red."""
     layout, names = next((key, names) for key, names in LAYOUTS.items() if len(names) == len(joints))
     side = round(picture.shape[0] * 0.4)
-    left = picture.shape[1] - side
+    corner = picture[:side, max(0, picture.shape[1] - side) :]
     scale = side / _SKELETON_M
     hip = joints[names.index(ROOT)]
-    x = left + side / 2 + scale * (joints[:, 0] - hip[0])
+    x = side / 2 + scale * (joints[:, 0] - hip[0])
     y = side * 0.55 - scale * (joints[:, 1] - hip[1])
     points = np.clip(np.stack([x, y], axis=1), -(10**4), 10**4).round().astype(int)
     thickness = max(1, side // 90)
@@ -116,4 +116,4 @@ def _draw_skeleton(picture: np.ndarray, joints: np.ndarray) -> None:
         limb = names[joint].split("_")[0]
         colour = {"left": _BLUE, "right": _RED}.get(limb, _WHITE)
         start, stop = (tuple(int(v) for v in points[i]) for i in (parent, joint))
-        cv2.line(picture, start, stop, colour, thickness, cv2.LINE_AA)
+        cv2.line(corner, start, stop, colour, thickness, cv2.LINE_AA)
