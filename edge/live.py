@@ -20,13 +20,13 @@ from typing import Any, Optional, Sequence
 from rich.console import Console
 
 from edge.annotate import annotate
-from edge.command import add_model_options, positive_float, positive_int, run_command
+from edge.command import add_model_options, positive_float, run_command
 from edge.events import Ended, Notice, Started, StreamEvent, as_dict
 from edge.interrupt import StopRequest, stop_on_signals
 from edge.outputs import Display, JsonLines, VideoRecorder, check_video_path
 from edge.recognizer import ActionRecognizer
-from edge.runtime import Look, StreamOptions
-from edge.streaming import StreamRule
+from edge.runtime import Look
+from edge.stream_options import add_stream_options, stream_options
 from edge.summary import StreamSummary
 
 MEDIAPIPE = "mediapipe"
@@ -56,22 +56,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--record", type=Path, metavar="FILE", help="write the annotated video: .mp4, .mkv or .avi")
     parser.add_argument("--jsonl", metavar="FILE", help="write all events, one JSON object a line; - is stdout")
     return parser
-
-
-def add_stream_options(parser: argparse.ArgumentParser) -> None:
-    """Add --stride, --smoothing, --threshold and --release."""
-    parser.add_argument(
-        "--stride", type=positive_int, metavar="N", help="frames of a window to the next (half of them)"
-    )
-    parser.add_argument("--smoothing", type=positive_int, default=5, metavar="N", help="predictions to average (5)")
-    parser.add_argument("--threshold", type=float, default=0.5, help="least confidence that names an action (0.5)")
-    parser.add_argument("--release", type=float, help="least confidence that keeps it (0.8 of the threshold)")
-
-
-def stream_options(args: argparse.Namespace) -> StreamOptions:
-    """Return what `add_stream_options` read."""
-    release = 0.8 * args.threshold if args.release is None else args.release
-    return StreamOptions(args.stride, StreamRule(args.threshold, args.smoothing, release))
 
 
 def _run(args: argparse.Namespace, stop: StopRequest) -> int:

@@ -191,11 +191,12 @@ class ActionRecognizer:
         Raises:
           EdgeError: if source, skeleton or samples cannot be had or do not fit the bundle.
         """
-        from edge import runtime  # it imports this module
+        from edge.opening import open_stream  # it imports this module
+        from edge.runtime import StreamOptions
 
         rates_hz = {"video": frame_rate_hz, "skeleton": skeleton_rate_hz, "inertial": inertial_rate_hz}
-        options = options or runtime.StreamOptions()
-        return runtime.open_stream(self, source, skeleton, inertial, rates_hz, real_time, options, on_frame, stop).run()
+        options = options or StreamOptions()
+        return open_stream(self, source, skeleton, inertial, rates_hz, real_time, options, on_frame, stop).run()
 
     def prepare(
         self,
