@@ -63,19 +63,18 @@ class Report:
                 f"{self._path} was made with another {different[0]}: {found.get(different[0])}, now "
                 f"{head[different[0]]}\n  Give another --output, or remove the file"
             )
-        return {_name(row): row for row in lines[1:] if row is not None and "error" not in row}
+        return {_name(row): row for row in lines[1:] if row is not None and _holds(row)}
 
     def _rewrite(self, head: Mapping[str, Any]) -> None:
-        """Leave out half a last line and the rows that failed; whoever reads finds the old file or the new one."""
+        """Leave out half a last line and the rows that do not hold; whoever reads finds the old file or the new one."""
         temporary = self._path.with_name(f".{REPORT_FILE}.{os.getpid()}.tmp")
         lines = [json.dumps(row) for row in (head, *self._rows.values())]
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
         os.replace(str(temporary), str(self._path))
 
     def done(self, item: Item) -> Optional[Dict[str, Any]]:
-        """Return the row of a recording, if it is there and the files are those it was made of."""
-        row = self._rows.get(_name(vars(item)))
-        return row if row is not None and row["files"] == stamps(item) else None
+        """Return the row of a recording that was made before."""
+        return self._rows.get(_name(vars(item)))
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Write a row; it is there at once."""
@@ -91,6 +90,12 @@ def stamps(item: Item) -> List[List[int]]:
     """Return size and time of change of each file of a recording, by which a changed one is noticed."""
     found = [os.stat(name) if os.path.exists(name) else None for name in item.files]
     return [[entry.st_size, entry.st_mtime_ns] if entry else [] for entry in found]
+
+
+def _holds(row: Mapping[str, Any]) -> bool:
+    """Return whether a row is a prediction, and its files are those it was made of."""
+    item = Item(row.get("clip"), row.get("skeleton"), row.get("inertial"))
+    return "error" not in row and row.get("files") == stamps(item)
 
 
 def _name(values: Mapping[str, Any]) -> str:
