@@ -154,6 +154,7 @@ def test_a_fused_stream_over_files_is_predict_on_the_same_windows(
             count = int((track.time_s <= prediction.time_s + 1e-6).sum())
             known[name] = Track(track.values[:count], track.time_s[:count])
         first = round((prediction.start_s + 2.2 / 8) / 0.55)
+        assert (prediction.start_s, prediction.stop_s) == pytest.approx((0.55 * (first - 0.5), 0.55 * (first + 3.5)))
         at = np.ceil((first + np.arange(4)) * 5.5 - 1e-6).astype(int)
         instants = (first + np.arange(4)) * 0.55
         expected = recognizer.predict(
@@ -227,9 +228,10 @@ def test_a_file_in_real_time_takes_as_long_as_it_lasts_and_gives_the_same(make_b
 
 
 def test_an_unplugged_camera_ends_the_action_and_goes_on_when_it_is_back(make_bundle, shorten, monkeypatch):
-    monkeypatch.setattr("edge.capture.RETRY_S", 0.3)
-    recognizer = shorten(make_bundle("rgb"), 0.2)
-    camera = Camera([*images(40), None, *images(40)], 0.02)
+    monkeypatch.setattr("edge.capture.RETRY_S", 0.15)
+    recognizer = shorten(make_bundle("rgb"), 0.6)  # longer than the camera is away
+    recognizer.engine = Slow(recognizer.engine, 0.2)  # and it has a window when the camera goes
+    camera = Camera([*images(50), None, *images(60)], 0.02)
     rule = StreamRule(threshold=0.0, smoothing=1)
     events = list(recognizer.stream(camera, options=StreamOptions(stride=1, rule=rule)))
     texts = [event.text for event in of(Notice, events)]
