@@ -230,7 +230,7 @@ def test_a_file_in_real_time_takes_as_long_as_it_lasts_and_gives_the_same(make_b
 def test_an_unplugged_camera_ends_the_action_and_goes_on_when_it_is_back(make_bundle, shorten, monkeypatch):
     monkeypatch.setattr("edge.capture.RETRY_S", 0.15)
     recognizer = shorten(make_bundle("rgb"), 0.6)  # longer than the camera is away
-    recognizer.engine = Slow(recognizer.engine, 0.2)  # and it has a window when the camera goes
+    recognizer.engine = Slow(recognizer.engine, 0.29)  # and it has a window when the camera goes
     camera = Camera([*images(50), None, *images(60)], 0.02)
     rule = StreamRule(threshold=0.0, smoothing=1)
     events = list(recognizer.stream(camera, options=StreamOptions(stride=1, rule=rule)))
