@@ -266,9 +266,10 @@ def test_a_window_that_the_engine_has_when_the_camera_goes_is_nothing_any_more(m
     assert len(runs) > 2 and min(p.time_s for p in of(Predicted, events)) > 0.9
 
 
-def test_a_stalled_source_is_named_once_and_can_be_stopped(make_bundle, shorten):
+@pytest.mark.parametrize("count", [0, 30])
+def test_a_stalled_source_is_named_once_and_can_be_stopped(make_bundle, shorten, count):
     recognizer = shorten(make_bundle("rgb"), 0.2)
-    camera, stop, events = Camera(images(30), 0.01), threading.Event(), []
+    camera, stop, events = Camera(images(count), 0.01), threading.Event(), []
     camera.read_frames, hang = camera.read, threading.Event()
 
     def read():
@@ -277,7 +278,7 @@ def test_a_stalled_source_is_named_once_and_can_be_stopped(make_bundle, shorten)
         return camera.read_frames()
 
     camera.read = read
-    threading.Timer(1.8, stop.set).start()
+    threading.Timer(1.2, stop.set).start()
     started = time.perf_counter()
     for event in recognizer.stream(camera, options=StreamOptions(stall_s=0.3), stop=stop):
         events.append(event)
