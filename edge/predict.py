@@ -78,7 +78,9 @@ def _items(parser: argparse.ArgumentParser, args: argparse.Namespace) -> List[It
 
 
 def _run(args: argparse.Namespace, items: Sequence[Item]) -> int:
-    recognizer = ActionRecognizer.from_bundle(args.bundle, args.engine, args.precision, args.threads)
+    recognizer = ActionRecognizer.from_bundle(
+        args.bundle, args.engine, args.precision, args.threads, cpus=args.cpus, warmup=0
+    )
     if not args.json:
         print(f"{args.bundle}: {recognizer.bundle.model} in {recognizer.precision} by {recognizer.engine.name}")
     failed = False

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from edge.engines.cuda import Gpu
 from edge.errors import EdgeError
-from export.tensorrt.cuda import Gpu
 from export.tensorrt.onnx_header import read_header
 from tests.export.tensorrt_bundle import LABELS
 from tests.export.tensorrt_names import MODULE, read_api
@@ -48,12 +48,15 @@ class World:
 
 
 class FakeCuda:
-    """Stands for `export.tensorrt.cuda.Cuda`."""
+    """Stands for `edge.engines.cuda.Cuda`."""
 
     stream = 77
 
     def __init__(self, world: World, gpu: Gpu, free_bytes: int = 1 << 20) -> None:
         self._world, self.gpu, self._free_bytes = world, gpu, free_bytes
+
+    def use_here(self) -> None:
+        pass
 
     def allocate(self, size_bytes: int) -> int:
         if size_bytes > self._free_bytes:
