@@ -73,21 +73,28 @@ def find_engine(name: str) -> EngineEntry:
 
 
 def what_lacks(entry: EngineEntry, folder: Path) -> Optional[str]:
-    """Return what an engine lacks to run a bundle here, in one line; None if it lacks nothing.
+    """Return what an engine lacks to run a bundle here; None if it lacks nothing.
 
     Args:
       entry: the engine.
       folder: the bundle's folder.
     """
+    reason = what_device_lacks(entry)
+    if reason is None:
+        try:
+            reason = entry.engine_class.lacks(folder)
+        except EdgeError as error:
+            reason = str(error)
+    return reason
+
+
+def what_device_lacks(entry: EngineEntry) -> Optional[str]:
+    """Return whether the package or the driver that an engine needs is missing; None if neither is."""
     if importlib.util.find_spec(entry.package) is None:
         return f"the package {entry.package} is not installed"
     if entry.runs_on == NVIDIA_GPU and not has_driver():
         return f"there is no NVIDIA driver here ({LIBRARY})"
-    try:
-        reason: Optional[str] = entry.engine_class.lacks(folder)
-    except EdgeError as error:
-        reason = str(error)
-    return reason
+    return None
 
 
 def _named(bundle: Bundle, engine: str, precision: str) -> Choice:
