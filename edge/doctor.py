@@ -25,7 +25,7 @@ from edge.engines import CPU, ENGINES, INTEL_GPU, NVIDIA_GPU, EngineEntry
 
 _GIB = 1 << 30
 _TIMEOUT_S = 300  # onnxruntime-tensorrt builds an engine
-_NEEDED = {"numpy": "numpy", "cv2": "opencv-python-headless"}
+_NEEDED = ("numpy", "cv2", "rich")
 _INSTALL_NEEDED = "pip install -r edge/requirements.txt"
 
 
@@ -69,10 +69,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 def check_package(name: str) -> Finding:
     """Return whether a package can be imported, in a process of its own."""
-    code = f"import {name}; print({name}.__version__)"
+    code = f"import {name}; print(getattr({name}, '__version__', ''))"
     done = _run("-c", code)
     if done.returncode == 0:
-        return Finding(name, True, done.stdout.strip(), None, None)
+        return Finding(name, True, done.stdout.strip() or None, None, None)
     return Finding(name, False, None, _said(done), _INSTALL_NEEDED)
 
 

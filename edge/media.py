@@ -42,11 +42,13 @@ class Recording:
 
     Attributes:
       values: the frames, skeletons or inertial samples; those of a video are decoded when they are asked for.
-      rate_hz: entries per second; None where the file does not say.
+      rate_hz: entries per second, of a variable rate the mean; None where the file does not say.
+      time_s: (T,) seconds of each frame, the first at 0, where a video's rate varies; else None.
     """
 
     values: Entries
     rate_hz: Optional[float]
+    time_s: Optional[np.ndarray] = None
 
 
 class VideoFile(Sequence[np.ndarray]):
@@ -63,23 +65,22 @@ class VideoFile(Sequence[np.ndarray]):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._open()
-        self.rate_hz = _rate_hz(self._capture)
-        self._length = 0
+        self.rate_hz = rate_of(self._capture)
+        stamps_ms = []
         while self._capture.grab():
-            self._length += 1
+            stamps_ms.append(self._capture.get(cv2.CAP_PROP_POS_MSEC))
+        self._length = len(stamps_ms)
         if self._length == 0:
             raise EdgeError(f"{path} has no frame that can be decoded; it is empty or damaged")
+        self.time_s = _variable_times(np.array(stamps_ms) / 1000)
+        if self.time_s is not None:
+            self.rate_hz = float((self._length - 1) / self.time_s[-1])
         self._open()
 
     def _open(self) -> None:
         self._next = 0
         self._frame: Optional[np.ndarray] = None
-        for backend in _BACKENDS:
-            self._capture = cv2.VideoCapture(str(self._path), backend)
-            if self._capture.isOpened():
-                break
-        else:
-            raise EdgeError(f"{self._path} is no video that OpenCV can read; it is damaged or of another kind")
+        self._capture = open_capture(str(self._path))
 
     def __len__(self) -> int:
         return self._length
@@ -95,14 +96,49 @@ class VideoFile(Sequence[np.ndarray]):
             self._next += 1
             self._frame = None
         if self._frame is None:
-            decoded, frame = self._capture.retrieve()
-            if not decoded:
+            self._frame = retrieve_rgb(self._capture)
+            if self._frame is None:
                 raise EdgeError(f"{self._path}: frame {index} cannot be decoded; the file is damaged")
-            self._frame = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         return self._frame
 
 
-def _rate_hz(capture: cv2.VideoCapture) -> Optional[float]:
+def _variable_times(stamps_s: np.ndarray) -> Optional[np.ndarray]:
+    """Return a video's own times from 0 on if its rate varies, None if it does not.
+
+    It does where a frame comes half a step or more from where a constant rate would put it. Times that do not
+    increase are those of a damaged file, or a container without any: the rate in its header is all there is.
+    """
+    if len(stamps_s) < 3 or not np.isfinite(stamps_s).all() or (np.diff(stamps_s) <= 0).any():
+        return None
+    time_s = stamps_s - stamps_s[0]
+    step_s = time_s[-1] / (len(time_s) - 1)
+    return time_s if np.abs(time_s - step_s * np.arange(len(time_s))).max() >= step_s / 2 else None
+
+
+def open_capture(path: str) -> cv2.VideoCapture:
+    """Return a video file opened by OpenCV.
+
+    Raises:
+      EdgeError: if it cannot be.
+    """
+    for backend in _BACKENDS:
+        capture = cv2.VideoCapture(path, backend)
+        if capture.isOpened():
+            return capture
+    raise EdgeError(f"{path} is no video that OpenCV can read; it is damaged or of another kind")
+
+
+def retrieve_rgb(capture: cv2.VideoCapture) -> Optional[np.ndarray]:
+    """Return the frame that was grabbed, (H, W, 3) uint8 RGB; None if it cannot be decoded."""
+    try:
+        decoded, frame = capture.retrieve()
+    except cv2.error:  # what a damaged file may end in
+        return None
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if decoded else None
+
+
+def rate_of(capture: cv2.VideoCapture) -> Optional[float]:
+    """Return the frames per second that a file or camera promises; None if it promises nothing."""
     rate_hz = capture.get(cv2.CAP_PROP_FPS)
     return rate_hz if math.isfinite(rate_hz) and rate_hz > 0 else None
 
@@ -113,9 +149,9 @@ def read_video(path: Union[str, Path]) -> Recording:
     Raises:
       EdgeError: if there is no such file, or no frame of it can be decoded.
     """
-    path = _existing(path)
+    path = existing_file(path)
     video = VideoFile(path)
-    return Recording(video, video.rate_hz)
+    return Recording(video, video.rate_hz, video.time_s)
 
 
 def read_depth(path: Union[str, Path]) -> Recording:
@@ -124,7 +160,7 @@ def read_depth(path: Union[str, Path]) -> Recording:
     Raises:
       EdgeError: if there is no such file, it is damaged, or holds something else.
     """
-    path = _existing(path)
+    path = existing_file(path)
     if path.suffix.lower() == ".mat":
         values, rate_hz = _read_mat(path, "d_depth"), UTD_MHAD_RATE_HZ
         values = values.transpose(2, 0, 1) if values.ndim == 3 else values
@@ -148,7 +184,7 @@ def read_skeleton(path: Union[str, Path]) -> Recording:
     Raises:
       EdgeError: if there is no such file, it is damaged, or holds something else.
     """
-    path = _existing(path)
+    path = existing_file(path)
     suffix, rate_hz = path.suffix.lower(), None
     if suffix == ".mat":
         values, rate_hz = _read_mat(path, "d_skel"), UTD_MHAD_RATE_HZ
@@ -173,7 +209,7 @@ def read_inertial(path: Union[str, Path]) -> Recording:
     Raises:
       EdgeError: if there is no such file, it is damaged, or holds something else.
     """
-    path = _existing(path)
+    path = existing_file(path)
     if path.suffix.lower() == ".mat":
         values = _read_mat(path, "d_iner")
     elif path.suffix.lower() == ".npy":
@@ -191,7 +227,8 @@ def _as_numbers(values: np.ndarray, path: Path) -> np.ndarray:
     return np.asarray(values, np.float32)
 
 
-def _existing(path: Union[str, Path]) -> Path:
+def existing_file(path: Union[str, Path]) -> Path:
+    """Return a path after checking that a file is there and not empty."""
     path = Path(path)
     if not path.is_file():
         raise EdgeError(f"{path}: there is no such file")

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
 from edge.bundle import Bundle, read_bundle
+from edge.checks import check_entries
 from edge.engines import Engine, EngineOptions, load_engine
 from edge.engines.choice import choose
 from edge.errors import EdgeError
 from edge.preprocess import prepare_clip
 from edge.sampling import Entries, Track, regular_track
 
-# Gravity is in what an accelerometer measures, so the middle of its values lies near 1 g whatever a person does
-# (0.96 to 1.21 over UTD-MHAD). Far from it the values are in m/s2, or gravity was taken out.
-_GRAVITY_G = (0.25, 4.0)
-_FRAME_FORM = {"rgb": "(H, W, 3) uint8 in RGB order", "depth": "(H, W) uint16 in millimetres"}
+if TYPE_CHECKING:
+    from edge.events import StreamEvent
+    from edge.runtime import OnFrame, StreamOptions
+
+# One modality of a recording: its entries, or these with their times.
+Given = Union[Entries, Track]
+_MEANING = {"video": "frames were", "skeleton": "a skeleton was", "inertial": "inertial samples were"}
 
 
 @dataclass(frozen=True)
@@ -107,19 +112,20 @@ class ActionRecognizer:
 
     def predict(
         self,
-        frames: Optional[Entries] = None,
-        skeleton: Optional[Entries] = None,
-        inertial: Optional[Entries] = None,
+        frames: Optional[Given] = None,
+        skeleton: Optional[Given] = None,
+        inertial: Optional[Given] = None,
         *,
         frame_rate_hz: Optional[float] = None,
         skeleton_rate_hz: Optional[float] = None,
         inertial_rate_hz: Optional[float] = None,
+        span: Optional[Tuple[float, float]] = None,
     ) -> Prediction:
-        """Return the action that a whole recording shows.
+        """Return the action that a recording shows, the whole of it or a span.
 
         The clip is spread evenly over the recording, whatever its length. Modalities whose rates are given
         are aligned by time and read where all of them have data; one without a rate is taken to cover the
-        same time as the others.
+        same time as the others. What comes as a `Track` has a time for each entry instead.
 
         Args:
           frames: T frames of the bundle's video modality: (H, W, 3) uint8 RGB, or (H, W) uint16 depth in
@@ -131,6 +137,7 @@ class ActionRecognizer:
           frame_rate_hz: frames per second.
           skeleton_rate_hz: skeletons per second.
           inertial_rate_hz: samples per second.
+          span: start and stop in seconds of what is read; all that all modalities cover if not given.
 
         Raises:
           EdgeError: if the arrays do not fit, or nothing was given.
@@ -143,11 +150,12 @@ class ActionRecognizer:
             frame_rate_hz=frame_rate_hz,
             skeleton_rate_hz=skeleton_rate_hz,
             inertial_rate_hz=inertial_rate_hz,
+            span=span,
         )
         prepared = time.perf_counter()
         output = self.engine.run(inputs)
         inferred = time.perf_counter()
-        top5 = self._top5(output)
+        top5 = self.top5(self.probabilities(output))
         return Prediction(
             action=top5[0].action,
             confidence=top5[0].confidence,
@@ -158,21 +166,63 @@ class ActionRecognizer:
             missing=missing,
         )
 
-    def prepare(
+    def stream(
         self,
-        frames: Optional[Entries] = None,
-        skeleton: Optional[Entries] = None,
-        inertial: Optional[Entries] = None,
+        source: Any,
+        skeleton: Any = None,
+        inertial: Any = None,
         *,
         frame_rate_hz: Optional[float] = None,
         skeleton_rate_hz: Optional[float] = None,
         inertial_rate_hz: Optional[float] = None,
+        real_time: bool = False,
+        options: Optional[StreamOptions] = None,
+        on_frame: Optional[OnFrame] = None,
+        stop: Optional[threading.Event] = None,
+    ) -> Iterator[StreamEvent]:
+        """Yield what is seen in a stream: one of `edge.events` after the other.
+
+        Args:
+          source: number of a camera, address of a network stream ("rtsp://..."), a file, frames as `predict` takes
+            them, or a `edge.sources.Source` of your own; None if the bundle reads no video.
+          skeleton: a file, an array (T, 20 or 25, 3) in metres, a `Track`, a function that is called with each frame
+            and its time in seconds and returns joints (20 or 25, 3) or None, or an `edge.feeds.Feed`.
+          inertial: a file, an array (N, 6), a `Track` or a feed.
+          frame_rate_hz: of frames, or a depth file that does not know it.
+          skeleton_rate_hz: likewise. Without it, skeletons are spread over the duration of the source.
+          inertial_rate_hz: likewise.
+          real_time: play a recording at its own rate, as if it came from a camera; otherwise every frame is looked
+            at, as fast as it goes, and nothing is dropped. Cameras always are in real time.
+          options: stride, smoothing, thresholds.
+          on_frame: called with an `edge.runtime.Look` for each frame that is looked at.
+          stop: ends the stream when it is set.
+
+        Raises:
+          EdgeError: if source, skeleton or samples cannot be had or do not fit the bundle.
+        """
+        from edge.opening import open_stream  # it imports this module
+        from edge.runtime import StreamOptions
+
+        rates_hz = {"video": frame_rate_hz, "skeleton": skeleton_rate_hz, "inertial": inertial_rate_hz}
+        options = options or StreamOptions()
+        return open_stream(self, source, skeleton, inertial, rates_hz, real_time, options, on_frame, stop).run()
+
+    def prepare(
+        self,
+        frames: Optional[Given] = None,
+        skeleton: Optional[Given] = None,
+        inertial: Optional[Given] = None,
+        *,
+        frame_rate_hz: Optional[float] = None,
+        skeleton_rate_hz: Optional[float] = None,
+        inertial_rate_hz: Optional[float] = None,
+        span: Optional[Tuple[float, float]] = None,
     ) -> Tuple[Dict[str, np.ndarray], Tuple[str, ...]]:
         """Return the network's inputs by name, each with a batch axis of 1, and the missing modalities.
 
         Arguments and errors are those of `predict`.
         """
-        given = self._check(frames, skeleton, inertial)
+        given = self._check({"video": frames, "skeleton": skeleton, "inertial": inertial})
         rates = {
             self.bundle.video_modality: frame_rate_hz,
             "skeleton": skeleton_rate_hz,
@@ -180,7 +230,7 @@ class ActionRecognizer:
         }
         tracks, stop_s = _tracks(given, {modality: rates[modality] for modality in given})
         try:
-            clip = prepare_clip(tracks, self.bundle.specs, span=(0.0, stop_s))
+            clip = prepare_clip(tracks, self.bundle.specs, span=span or (0.0, stop_s))
         except ValueError as error:
             raise EdgeError(str(error)) from error
         inputs = {}
@@ -191,30 +241,28 @@ class ActionRecognizer:
             inputs[entry.name] = np.ascontiguousarray(array[None])
         return inputs, tuple(modality for modality in self.bundle.specs if modality not in given)
 
-    def _check(
-        self, frames: Optional[Entries], skeleton: Optional[Entries], inertial: Optional[Entries]
-    ) -> Dict[str, Entries]:
+    def _check(self, values: Mapping[str, Optional[Given]]) -> Dict[str, Given]:
         """Return the modalities that were given, as the bundle names them."""
-        video, reads = self.bundle.video_modality, self.bundle.reads
-        given: Dict[str, Entries] = {}
-        if frames is not None:
-            if video is None:
-                raise EdgeError(f"frames were given; this bundle reads {reads}")
-            _check_frames(frames, video)
-            given[video] = frames
-        if skeleton is not None:
-            if "skeleton" not in self.bundle.specs:
-                raise EdgeError(f"a skeleton was given; this bundle reads {reads}")
-            given["skeleton"] = _check_skeleton(skeleton)
-        if inertial is not None:
-            if "inertial" not in self.bundle.specs:
-                raise EdgeError(f"inertial samples were given; this bundle reads {reads}")
-            given["inertial"] = _check_inertial(inertial)
+        bundle = self.bundle
+        given: Dict[str, Given] = {}
+        for name, value in values.items():
+            if value is None:
+                continue
+            modality = bundle.video_modality if name == "video" else name
+            if modality not in bundle.specs:
+                raise EdgeError(f"{_MEANING[name]} given; this bundle reads {bundle.reads}")
+            checked = check_entries(modality, value.values if isinstance(value, Track) else value)
+            given[modality] = Track(checked, value.time_s) if isinstance(value, Track) else checked
         if not given:
-            raise EdgeError(f"nothing was given; this bundle reads {reads}")
+            raise EdgeError(f"nothing was given; this bundle reads {bundle.reads}")
         return given
 
-    def _top5(self, output: np.ndarray) -> Tuple[Score, ...]:
+    def probabilities(self, output: np.ndarray) -> np.ndarray:
+        """Return the probabilities (K,) of the actions from what the network gave, (1, K).
+
+        Raises:
+          EdgeError: if that has another shape or is not finite.
+        """
         labels = self.bundle.labels
         if output.shape != (1, len(labels)) or not np.isfinite(output).all():
             raise EdgeError(
@@ -222,9 +270,12 @@ class ActionRecognizer:
                 f"  Try another precision, or export the bundle again"
             )
         tempered = self.bundle.output == "probabilities"
-        scores = output[0] if tempered else softmax(output[0] / self.bundle.temperature)
-        best = np.argsort(-scores, kind="stable")[:5]
-        return tuple(Score(labels[i], float(scores[i])) for i in best)
+        return output[0] if tempered else softmax(output[0] / self.bundle.temperature)
+
+    def top5(self, probabilities: np.ndarray) -> Tuple[Score, ...]:
+        """Return the five most probable actions of (K,) probabilities, the most probable first."""
+        best = np.argsort(-probabilities, kind="stable")[:5]
+        return tuple(Score(self.bundle.labels[i], float(probabilities[i])) for i in best)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -233,75 +284,21 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
-def _tracks(given: Mapping[str, Entries], rates_hz: Mapping[str, Optional[float]]) -> Tuple[Dict[str, Track], float]:
+def _tracks(given: Mapping[str, Given], rates_hz: Mapping[str, Optional[float]]) -> Tuple[Dict[str, Track], float]:
     """Return the tracks and the seconds that all of them cover.
 
     A modality whose rate is not known is spread over the time that the others cover; over one second, which
     stands for any time, if no rate is known.
     """
-    rates = {modality: rate_hz for modality, rate_hz in rates_hz.items() if rate_hz is not None}
+    tracks = {modality: value for modality, value in given.items() if isinstance(value, Track)}
+    arrays = {modality: value for modality, value in given.items() if not isinstance(value, Track)}
+    rates = {modality: rates_hz[modality] for modality in arrays}
     for rate_hz in rates.values():
-        if not (rate_hz > 0 and math.isfinite(rate_hz)):
+        if rate_hz is not None and not (rate_hz > 0 and math.isfinite(rate_hz)):
             raise EdgeError(f"a rate of {rate_hz} Hz was given; more than 0 is expected")
-    stop_s = min((len(given[modality]) / rate_hz for modality, rate_hz in rates.items()), default=1.0)
-    tracks = {
-        modality: regular_track(values, rates.get(modality, len(values) / stop_s)) for modality, values in given.items()
-    }
+    durations_s = [track.duration_s for track in tracks.values()]
+    durations_s += [len(arrays[modality]) / rate_hz for modality, rate_hz in rates.items() if rate_hz is not None]
+    stop_s = min(durations_s, default=1.0)
+    for modality, values in arrays.items():
+        tracks[modality] = regular_track(values, rates[modality] or len(values) / stop_s)
     return tracks, stop_s
-
-
-def _check_frames(frames: Entries, modality: str) -> None:
-    if len(frames) == 0:
-        raise EdgeError("0 frames were given; at least 1 is expected, or None for a missing video")
-    # An array is uniform, and a sequence that decodes lazily is our own; only lists can hold anything.
-    for index in range(len(frames) if isinstance(frames, (list, tuple)) else 1):
-        frame = frames[index]
-        shape: Tuple[int, ...] = getattr(frame, "shape", ())
-        dtype = getattr(frame, "dtype", None)
-        if modality == "rgb":
-            fits = dtype == np.uint8 and len(shape) == 3 and shape[2] == 3
-        else:
-            fits = dtype == np.uint16 and len(shape) == 2 and shape == frames[0].shape
-        if not fits or 0 in shape:
-            raise EdgeError(
-                f"frame {index} is {type(frame).__name__} {shape} {dtype}; "
-                f"{_FRAME_FORM[modality]} is expected, as this bundle reads {modality}"
-            )
-
-
-def _check_skeleton(skeleton: Entries) -> np.ndarray:
-    try:
-        joints = np.asarray(skeleton, np.float32)
-    except (TypeError, ValueError) as error:
-        raise EdgeError(f"the skeleton is not an array of numbers: {error}") from None
-    if joints.ndim != 3 or joints.shape[1:] not in ((20, 3), (25, 3)) or len(joints) == 0:
-        raise EdgeError(
-            f"a skeleton of shape {joints.shape} was given; (T, 20, 3) or (T, 25, 3) is expected, or None "
-            f"for a missing skeleton"
-        )
-    if not np.isfinite(joints).all():
-        frame = int(np.argwhere(~np.isfinite(joints))[0, 0])
-        raise EdgeError(f"the skeleton has a joint that is not finite, first in frame {frame}")
-    return joints
-
-
-def _check_inertial(inertial: Entries) -> np.ndarray:
-    try:
-        samples = np.asarray(inertial, np.float32)
-    except (TypeError, ValueError) as error:
-        raise EdgeError(f"the inertial samples are not an array of numbers: {error}") from None
-    if samples.ndim != 2 or samples.shape[1] != 6 or len(samples) == 0:
-        raise EdgeError(
-            f"inertial samples of shape {samples.shape} were given; (N, 6) is expected (acceleration x y z in g, "
-            f"angular velocity x y z in degrees/s), or None for a missing sensor"
-        )
-    if not np.isfinite(samples).all():
-        first = int(np.argwhere(~np.isfinite(samples))[0, 0])
-        raise EdgeError(f"the inertial samples have a value that is not finite, first in sample {first}")
-    gravity_g = float(np.median(np.linalg.norm(samples[:, :3], axis=1)))
-    if not _GRAVITY_G[0] <= gravity_g <= _GRAVITY_G[1]:
-        raise EdgeError(
-            f"the inertial samples have accelerations of {gravity_g:.2f} in the median; about 1 is expected\n"
-            f"  Give them in g (m/s2 divided by 9.81) and with gravity in them"
-        )
-    return samples

@@ -103,8 +103,8 @@ def test_a_package_that_is_missing_is_named_with_its_installation(answers, capsy
     answers(1, "", "Traceback:\n  File ...\nModuleNotFoundError: No module named 'numpy'\n")
     assert doctor.main([]) == 1
     out = capsys.readouterr().out
-    assert "No module named 'numpy'" in out and "numpy, cv2: pip install -r edge/requirements.txt" in out
-    assert "Not ready: numpy and cv2 cannot be imported" in out and "engines" not in out
+    assert "No module named 'numpy'" in out and "numpy, cv2, rich: pip install -r edge/requirements.txt" in out
+    assert "Not ready: numpy and cv2 and rich cannot be imported" in out and "engines" not in out
 
 
 def test_an_engine_that_crashes_is_only_reported(answers, jetson):

@@ -1,0 +1,142 @@
+"""Watch a camera, a network stream or a file, and say which actions are seen.
+
+    python -m edge.live --bundle=bundles/a --source=0
+    python -m edge.live --bundle=bundles/a --source=CLIP.mp4 --record=OUT.mp4 --jsonl=events.jsonl
+
+A file is played at its own rate, as if it came from a camera; with --every_frame as fast as it goes, and nothing is
+dropped. SIGINT (Ctrl-C) and SIGTERM end it properly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, Optional, Sequence
+
+from rich.console import Console
+
+from edge.annotate import annotate
+from edge.command import add_model_options, positive_float, run_command
+from edge.events import Ended, Notice, Started, StreamEvent, as_dict
+from edge.interrupt import StopRequest, stop_on_signals
+from edge.outputs import Display, JsonLines, VideoRecorder, check_video_path
+from edge.recognizer import ActionRecognizer
+from edge.runtime import Look
+from edge.stream_options import add_stream_options, stream_options
+from edge.summary import StreamSummary
+
+MEDIAPIPE = "mediapipe"
+_RECORD_RATE_HZ = 30.0  # where the source does not know its own
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the command and return its exit code."""
+    args = _parser().parse_args(argv)
+    with stop_on_signals() as stop:
+        return run_command(lambda: _run(args, stop))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m edge.live", description=__doc__.split("\n")[0])
+    add_model_options(parser, "a precision the bundle has (default: what the engine runs best)")
+    parser.add_argument("--source", metavar="WHAT", help="number of a camera, rtsp://..., or a file")
+    parser.add_argument("--skeleton", metavar="FILE", help=f"skeletons that go with the source, or {MEDIAPIPE}")
+    parser.add_argument("--inertial", metavar="FILE", help="inertial samples that go with the source")
+    parser.add_argument("--frame_rate", type=positive_float, metavar="HZ", help="of a depth file without one")
+    parser.add_argument("--skeleton_rate", type=positive_float, metavar="HZ", help="instead of the file's own")
+    parser.add_argument("--inertial_rate", type=positive_float, metavar="HZ", help="which no file tells")
+    parser.add_argument("--every_frame", action="store_true", help="read a file as fast as it goes, drop nothing")
+    add_stream_options(parser)
+    parser.add_argument("--display", action="store_true", help="show it in a window; q or Esc ends")
+    parser.add_argument("--show-skeleton", "--show_skeleton", action="store_true", help="draw the skeleton, too")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write the annotated video: .mp4, .mkv or .avi")
+    parser.add_argument("--jsonl", metavar="FILE", help="write all events, one JSON object a line; - is stdout")
+    return parser
+
+
+def _run(args: argparse.Namespace, stop: StopRequest) -> int:
+    console = Console(stderr=args.jsonl == "-", highlight=False, soft_wrap=True)
+    options = stream_options(args)
+    recognizer = ActionRecognizer.from_bundle(args.bundle, args.engine, args.precision, args.threads, cpus=args.cpus)
+    console.print(f"{args.bundle}: {recognizer.bundle.model} in {recognizer.precision} by {recognizer.engine.name}")
+    summary = StreamSummary()
+    with ExitStack() as stack:
+        viewer = _Viewer(args, summary, stop, stack)
+        jsonl = stack.enter_context(closing(JsonLines(args.jsonl))) if args.jsonl else None
+        skeleton = _skeleton(args.skeleton, stack)
+        events = recognizer.stream(
+            args.source,
+            skeleton,
+            args.inertial,
+            frame_rate_hz=args.frame_rate,
+            skeleton_rate_hz=args.skeleton_rate,
+            inertial_rate_hz=args.inertial_rate,
+            real_time=not args.every_frame,
+            options=options,
+            on_frame=viewer.look,
+            stop=stop,
+        )
+        try:
+            for event in stack.enter_context(closing(events)):  # type: ignore[type-var]
+                summary.add(event)
+                _say(console, event)
+                if jsonl:
+                    jsonl.write(as_dict(event))
+        except BrokenPipeError:  # whoever read the lines has gone; there is nothing more to say on stdout
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for table in summary.tables():
+        console.print(table)
+    return 0
+
+
+def _skeleton(given: Optional[str], stack: ExitStack) -> Any:
+    if given != MEDIAPIPE:
+        return given
+    from edge.mediapipe_skeleton import MediaPipeSkeleton  # an optional package
+
+    return stack.enter_context(closing(MediaPipeSkeleton()))
+
+
+class _Viewer:
+    """Shows and records the frames that are looked at."""
+
+    def __init__(self, args: argparse.Namespace, summary: StreamSummary, stop: StopRequest, stack: ExitStack) -> None:
+        self._summary, self._stop, self._stack = summary, stop, stack
+        self._show_skeleton, self._path = args.show_skeleton, args.record
+        self._recorder: Optional[VideoRecorder] = None
+        if self._path:
+            check_video_path(self._path)
+        self._display = stack.enter_context(closing(Display())) if args.display else None
+
+    def look(self, look: Look) -> None:
+        self._summary.saw_frame(time.perf_counter())
+        if self._display is None and self._path is None:
+            return
+        picture = annotate(look, self._summary.frame_rate_hz, self._show_skeleton)
+        if self._path:
+            if self._recorder is None:  # only now the rate of the source is known
+                recorder = VideoRecorder(self._path, look.source_rate_hz or _RECORD_RATE_HZ)
+                self._recorder = self._stack.enter_context(closing(recorder))
+            self._recorder.write(look.frame.time_s, picture)
+        if self._display is not None and self._display.show(picture):
+            self._stop.set()
+
+
+def _say(console: Console, event: StreamEvent) -> None:
+    """Write what begins and ends, and what happened to the source, as lines for people."""
+    if isinstance(event, Started):
+        console.print(f"{event.time_s:8.1f} s  {event.action} begins, {event.confidence:.0%} sure", markup=False)
+    elif isinstance(event, Ended):
+        lasted_s = event.stop_s - event.start_s
+        console.print(f"{event.time_s:8.1f} s  {event.action} ended after {lasted_s:.1f} s", markup=False)
+    elif isinstance(event, Notice):
+        when = "       -" if event.time_s is None else f"{event.time_s:8.1f}"
+        console.print(f"{when} s  {event.text}", markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

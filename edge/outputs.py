@@ -1,0 +1,151 @@
+"""Where a stream is written to: video, JSON lines, a window on the screen, a summary.
+
+Each is closed whatever happens, so that what was written up to there can be used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, Mapping, Optional, TextIO
+
+import cv2
+import numpy as np
+
+from edge.errors import EdgeError, suggestion
+
+_CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+_LONGEST_GAP_S = 1.0  # a longer one, as of a camera that was unplugged, is cut out of the video
+
+
+class VideoRecorder:
+    """Writes pictures with their times into a video of a constant rate.
+
+    A picture is repeated while no newer one comes, and left out if two fall together, so that the video runs as
+    fast as what it shows, whatever was dropped.
+
+    Args:
+      path: .mp4, .mkv or .avi. An .mp4 can be played only after it was closed.
+      rate_hz: pictures per second of the video.
+
+    Raises:
+      EdgeError: for another kind of file, or a folder that is not there.
+    """
+
+    def __init__(self, path: Path, rate_hz: float) -> None:
+        check_video_path(path)
+        self._path, self._rate_hz = path, rate_hz
+        self._writer: Optional[cv2.VideoWriter] = None
+        self._last: Optional[np.ndarray] = None
+        self._begun_s, self._written = 0.0, 0
+
+    def write(self, time_s: float, picture: np.ndarray) -> None:
+        """Take the picture (H, W, 3) uint8 BGR of a time in seconds, later than the one before."""
+        if self._writer is None:
+            self._open(picture, time_s)
+        picture = picture if picture.shape[1::-1] == self._size else cv2.resize(picture, self._size)
+        gap = round((time_s - self._begun_s) * self._rate_hz) - self._written
+        if gap > self._rate_hz * _LONGEST_GAP_S:
+            self._begun_s = time_s - self._written / self._rate_hz
+            gap = 0
+        for _ in range(gap):
+            self._put(self._last if self._last is not None else picture)
+        if gap >= 0:
+            self._put(picture)
+        self._last = picture
+
+    def _put(self, picture: np.ndarray) -> None:
+        assert self._writer is not None
+        self._writer.write(picture)
+        self._written += 1
+
+    def _open(self, picture: np.ndarray, time_s: float) -> None:
+        self._size = picture.shape[1::-1]
+        codec = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix.lower()])
+        self._writer = cv2.VideoWriter(str(self._path), codec, self._rate_hz, self._size)
+        self._begun_s = time_s
+        if not self._writer.isOpened():
+            raise EdgeError(f"{self._path} cannot be written as a video: is the folder writable, is there room?")
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None
+
+
+class JsonLines:
+    """Writes one JSON object a line to a file or, for "-", to stdout; each line is there at once.
+
+    Raises:
+      EdgeError: if the file cannot be written.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._own = where != "-"
+        self._file: TextIO = sys.stdout
+        if self._own:
+            check_folder(Path(where))
+            try:
+                self._file = open(where, "w", encoding="utf-8")  # noqa: SIM115  # closed by close
+            except OSError as error:
+                raise EdgeError(f"{where} cannot be written: {error.strerror}") from None
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Write one object."""
+        self._file.write(json.dumps(values, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._own:
+            self._file.close()
+
+
+class Display:
+    """A window on the screen.
+
+    Raises:
+      EdgeError: if there is no screen, or OpenCV was built without windows.
+    """
+
+    _TITLE = "hartx"
+
+    def __init__(self) -> None:
+        if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise EdgeError(
+                "--display: there is no screen (neither DISPLAY nor WAYLAND_DISPLAY is set)\n"
+                "  Leave it out, or write the pictures to a file: --record=OUT.mp4"
+            )
+        try:
+            cv2.namedWindow(self._TITLE)
+        except cv2.error:
+            raise EdgeError(
+                "--display: this OpenCV was built without windows\n"
+                "  pip uninstall opencv-python-headless && pip install opencv-python, or --record=OUT.mp4 instead"
+            ) from None
+
+    def show(self, picture: np.ndarray) -> bool:
+        """Show a picture (H, W, 3) uint8 BGR; return whether the user wants to stop (q or Esc)."""
+        cv2.imshow(self._TITLE, picture)
+        return cv2.waitKey(1) & 0xFF in (ord("q"), 27)
+
+    def close(self) -> None:
+        """Close the window."""
+        cv2.destroyAllWindows()
+
+
+def check_video_path(path: Path) -> None:
+    """Raise an `EdgeError` unless a video can be written to a path, as far as can be told before."""
+    if path.suffix.lower() not in _CODECS:
+        near = suggestion(path.suffix.lower(), _CODECS)
+        raise EdgeError(f"{path} was given for the video; one of {', '.join(_CODECS)} is expected{near}")
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Raise an `EdgeError` unless the folder that a file is to be written to is there."""
+    if not path.absolute().parent.is_dir():
+        raise EdgeError(f"{path} cannot be written: there is no folder {path.parent}")

@@ -1,0 +1,110 @@
+"""The report of many predictions: a file of JSON lines that a later run goes on with.
+
+The first line says which bundle it is of; each other line is one recording. A line is there as soon as it is known,
+so a run that was stopped or killed has lost at most the recording it was at. The next run keeps the predictions
+whose files have not changed and makes the others, those that failed among them, again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional
+
+from edge.bundle import BUNDLE_FILE, sha256_of
+from edge.errors import EdgeError
+from edge.items import Item
+from edge.recognizer import ActionRecognizer
+
+REPORT_FILE = "report.jsonl"
+
+
+class Report:
+    """The rows of a report, in a folder.
+
+    Args:
+      folder: made if it is not there.
+      recognizer: whose bundle, precision and engine the report is of.
+      settings: options that change what is predicted or written; a report of others is not gone on with.
+
+    Raises:
+      EdgeError: if the folder cannot be written, or holds a report of another bundle or with other settings.
+    """
+
+    def __init__(self, folder: Path, recognizer: ActionRecognizer, settings: Mapping[str, Any]) -> None:
+        self._path = folder / REPORT_FILE
+        head = {
+            "bundle_sha256": sha256_of(recognizer.bundle.path / BUNDLE_FILE),
+            "model": recognizer.bundle.model,
+            "precision": recognizer.precision,
+            "engine": recognizer.engine.name,
+            "settings": dict(settings),
+        }
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._rows = self._read(head)
+            self._rewrite(head)
+            self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close
+        except OSError as error:
+            raise EdgeError(f"{self._path} cannot be written: {error.strerror}") from None
+
+    def _read(self, head: Mapping[str, Any]) -> Dict[str, Dict[str, Any]]:
+        """Return the rows that are kept, by recording."""
+        if not self._path.is_file():
+            return {}
+        lines = [_parse(line) for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines()]
+        found = lines[0] if lines else None
+        if found is None or "bundle_sha256" not in found:
+            raise EdgeError(f"{self._path} is no report of this command\n  Give another --output, or remove the file")
+        different = [name for name in head if found.get(name) != head[name]]
+        if different:
+            raise EdgeError(
+                f"{self._path} was made with another {different[0]}: {found.get(different[0])}, now "
+                f"{head[different[0]]}\n  Give another --output, or remove the file"
+            )
+        return {_name(row): row for row in lines[1:] if row is not None and _holds(row)}
+
+    def _rewrite(self, head: Mapping[str, Any]) -> None:
+        """Leave out half a last line and the rows that do not hold; whoever reads finds the old file or the new one."""
+        temporary = self._path.with_name(f".{REPORT_FILE}.{os.getpid()}.tmp")
+        lines = [json.dumps(row) for row in (head, *self._rows.values())]
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        os.replace(str(temporary), str(self._path))
+
+    def done(self, item: Item) -> Optional[Dict[str, Any]]:
+        """Return the row of a recording that was made before."""
+        return self._rows.get(_name(vars(item)))
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Write a row; it is there at once."""
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def stamps(item: Item) -> List[List[int]]:
+    """Return size and time of change of each file of a recording, by which a changed one is noticed."""
+    found = [os.stat(name) if os.path.exists(name) else None for name in item.files]
+    return [[entry.st_size, entry.st_mtime_ns] if entry else [] for entry in found]
+
+
+def _holds(row: Mapping[str, Any]) -> bool:
+    """Return whether a row is a prediction, and its files are those it was made of."""
+    item = Item(row.get("clip"), row.get("skeleton"), row.get("inertial"))
+    return "error" not in row and row.get("files") == stamps(item)
+
+
+def _name(values: Mapping[str, Any]) -> str:
+    return json.dumps([values.get(name) for name in ("clip", "skeleton", "inertial")])
+
+
+def _parse(line: str) -> Optional[Dict[str, Any]]:
+    try:
+        values = json.loads(line)
+    except ValueError:  # half a line: the process was killed while it wrote
+        return None
+    return values if isinstance(values, dict) else None

@@ -1,0 +1,95 @@
+"""A recording as a stream: its annotated video, its timeline, its events."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional
+
+from edge.annotate import annotate
+from edge.events import Ended, Predicted
+from edge.items import Item
+from edge.outputs import VideoRecorder
+from edge.recognizer import ActionRecognizer
+from edge.runtime import Look, StreamOptions
+from edge.timeline import write_timeline
+
+_RATE_HZ = 30.0  # of a video whose source does not know its own
+
+
+def visualize(
+    recognizer: ActionRecognizer,
+    item: Item,
+    rates_hz: Mapping[str, Optional[float]],
+    target: Path,
+    options: StreamOptions,
+    stop: threading.Event,
+) -> Dict[str, Any]:
+    """Write NAME.mp4 and NAME.png of a recording.
+
+    The video gets its name when it is complete. A recording that is shorter than a window has no timeline.
+
+    Args:
+      recognizer: what predicts.
+      item: the files.
+      rates_hz: "frame", "skeleton" and "inertial" to entries per second where a file does not know it.
+      target: folder and NAME.
+      options: stride, smoothing, thresholds.
+      stop: ends it; nothing is left then.
+
+    Returns:
+      "video" and "timeline", their paths (or None), and "events", what was said.
+
+    Raises:
+      EdgeError: if the recording cannot be read or the files cannot be written.
+    """
+    video, timeline = (target.with_name(target.name + suffix) for suffix in (".mp4", ".png"))
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.mp4")
+    writer = _Writer(unfinished)
+    predictions: List[Predicted] = []
+    ended: List[Ended] = []
+    try:
+        with closing(writer):
+            for event in recognizer.stream(
+                item.clip,
+                item.skeleton,
+                item.inertial,
+                frame_rate_hz=rates_hz.get("frame"),
+                skeleton_rate_hz=rates_hz.get("skeleton"),
+                inertial_rate_hz=rates_hz.get("inertial"),
+                options=options,
+                on_frame=writer.look,
+                stop=stop,
+            ):
+                if isinstance(event, Predicted):
+                    predictions.append(event)
+                elif isinstance(event, Ended):
+                    ended.append(event)
+        if predictions and not stop.is_set():
+            write_timeline(timeline, predictions, ended, options.rule.threshold)
+        if not stop.is_set():
+            os.replace(str(unfinished), str(video))
+    finally:
+        if unfinished.exists():
+            unfinished.unlink()
+    events = [{"action": e.action, "start_s": e.start_s, "stop_s": e.stop_s, "confidence": e.confidence} for e in ended]
+    return {"video": str(video), "timeline": str(timeline) if predictions else None, "events": events}
+
+
+class _Writer:
+    """Records the frames that are looked at."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._recorder: Optional[VideoRecorder] = None
+
+    def look(self, look: Look) -> None:
+        if self._recorder is None:
+            self._recorder = VideoRecorder(self._path, look.source_rate_hz or _RATE_HZ)
+        self._recorder.write(look.frame.time_s, annotate(look, None, show_skeleton=True))
+
+    def close(self) -> None:
+        if self._recorder is not None:
+            self._recorder.close()

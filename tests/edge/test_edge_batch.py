@@ -1,0 +1,229 @@
+"""Folders of recordings: matched by name, reported row by row, gone on with, drawn."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import edge
+from edge import ActionRecognizer, EdgeError, predict
+from edge.events import Ended, Latency, Predicted
+from edge.items import Item, items_of_folders, output_names
+from edge.media import read_video
+from edge.recognizer import Score
+from edge.timeline import draw_timeline
+
+
+@pytest.fixture
+def videos(write_video, tmp_path):
+    """A folder with three good videos, one of them in a folder of its own, two bad ones and a text."""
+    folder = tmp_path / "videos"
+    (folder / "more").mkdir(parents=True)
+    for name in ("a.avi", "b.mp4", "more/c.avi"):
+        path = write_video(os.path.basename(name), frames=60, colour=lambda i: ((11 * i) % 256, (29 * i) % 256, 40))
+        path.rename(folder / name)
+    (folder / "broken.avi").write_bytes((folder / "a.avi").read_bytes()[:300])
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "notes.txt").write_text("no video")
+    return folder
+
+
+def rows_of(out):
+    head, *rows = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
+    return head, rows
+
+
+def test_a_folder_is_one_report_and_a_bad_file_one_row_of_it(make_bundle, videos, tmp_path, capsys):
+    folder, out = make_bundle("rgb"), tmp_path / "out"
+    assert predict.main([f"--bundle={folder}", str(videos), f"--output={out}"]) == 1
+    captured = capsys.readouterr()
+    head, rows = rows_of(out)
+    assert head["model"] == "tiny" and head["precision"] == "fp32"
+    assert [Path(row["clip"]).name for row in rows] == ["a.avi", "b.mp4", "broken.avi", "empty.mp4", "c.avi"]
+    assert ["error" in row for row in rows] == [False, False, True, True, False]
+    expected = ActionRecognizer.from_bundle(folder).predict(read_video(videos / "b.mp4").values)
+    assert (rows[1]["action"], rows[1]["confidence"]) == (expected.action, expected.confidence)
+    assert captured.err.count("error: ") == 2
+    assert "5 of 5: 3 predicted, 2 could not be" in captured.out and "report.jsonl" in captured.out
+
+
+def test_the_next_run_makes_what_is_missing_failed_or_changed(make_bundle, videos, tmp_path, monkeypatch, capsys):
+    folder, out = make_bundle("rgb"), tmp_path / "out"
+    arguments = [f"--bundle={folder}", str(videos), f"--output={out}"]
+    predict.main(arguments)
+    report = out / "report.jsonl"
+    report.write_text(report.read_text()[:-40])  # killed while it wrote the last row
+    (videos / "b.mp4").write_bytes((videos / "a.avi").read_bytes())
+    (videos / "empty.mp4").write_bytes((videos / "a.avi").read_bytes())
+    made = []
+    real = predict._predict
+    monkeypatch.setattr(predict, "_predict", lambda r, item, a: made.append(item.key) or real(r, item, a))
+    capsys.readouterr()
+    assert predict.main(arguments) == 1
+    assert made == ["b", "broken", "empty", "c"]
+    _, rows = rows_of(out)
+    good = sorted(Path(row["clip"]).name for row in rows if "error" not in row)
+    assert good == ["a.avi", "b.mp4", "c.avi", "empty.mp4"]
+    assert "(1 of them before)" in capsys.readouterr().out
+    made.clear()
+    predict.main(arguments)
+    assert made == ["broken"]
+
+
+def test_a_report_of_something_else_is_not_gone_on_with(make_bundle, videos, tmp_path, capsys):
+    folder, out = make_bundle("rgb"), tmp_path / "out"
+    arguments = [f"--bundle={folder}", str(videos), f"--output={out}"]
+    predict.main(arguments)
+    before = (out / "report.jsonl").read_bytes()
+    assert predict.main([*arguments, "--precision=int8"]) == 1
+    assert "another precision: fp32, now int8" in capsys.readouterr().err
+    assert predict.main([*arguments, "--frame_rate=10"]) == 1
+    assert "another settings" in capsys.readouterr().err
+    assert (out / "report.jsonl").read_bytes() == before
+    (out / "report.jsonl").write_text("my diary\n")
+    assert predict.main(arguments) == 1
+    assert "no report of this command" in capsys.readouterr().err
+    assert (out / "report.jsonl").read_text() == "my diary\n"
+
+
+def test_visualize_writes_a_video_a_timeline_and_the_events(make_bundle, videos, tmp_path, capsys):
+    folder, out = make_bundle("rgb"), tmp_path / "out"
+    arguments = [f"--bundle={folder}", str(videos), f"--output={out}", "--visualize", "--threshold=0", "--stride=1"]
+    assert predict.main([*arguments, "--json"]) == 1
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    good = [row for row in rows if "error" not in row]
+    assert len(good) == 3
+    for row in good:
+        assert len(read_video(row["video"]).values) == 60
+        assert cv2.imread(row["timeline"]).shape[1] == 1400
+        assert row["events"] and row["events"][0]["stop_s"] >= row["events"][0]["start_s"] > 1
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [*(f"{name}.{kind}" for name in "abc" for kind in ("mp4", "png")), "report.jsonl"]
+    )
+
+
+def test_a_recording_shorter_than_a_window_has_a_video_and_no_timeline(make_bundle, write_video, tmp_path, capsys):
+    arguments = [f"--bundle={make_bundle('rgb')}", str(write_video(frames=5)), f"--output={tmp_path / 'out'}"]
+    assert predict.main([*arguments, "--visualize"]) == 0
+    _, (row,) = rows_of(tmp_path / "out")
+    assert row["timeline"] is None and row["events"] == [] and Path(row["video"]).is_file()
+    assert "clip.mp4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_after_whole_rows_and_the_next_run_goes_on(make_bundle, write_video, tmp_path, number):
+    folder, videos, out = make_bundle("rgb"), tmp_path / "videos", tmp_path / "out"
+    videos.mkdir()
+    clip = write_video("a.avi", frames=200, size=(640, 480))
+    for i in range(30):
+        os.link(clip, videos / f"{i:02}.avi")
+    command = [sys.executable, "-m", "edge.predict", f"--bundle={folder}", videos, f"--output={out}", "--visualize"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(edge.__file__).parents[1])}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (out / "00.mp4").is_file() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(number)
+        said, complaints = process.communicate(timeout=30)
+    assert process.returncode == 128 + number and complaints == ""
+    _, rows = rows_of(out)
+    assert 1 <= len(rows) < 30 and f"{len(rows)} of 30: {len(rows)} predicted" in said
+    assert sorted(path.name for path in out.glob("*.mp4")) == [f"{i:02}.mp4" for i in range(len(rows))]
+    assert [path.name for path in out.glob(".*")] == []
+
+
+# --- which files belong together ------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path):
+    def make(**names):
+        for folder, files in names.items():
+            (tmp_path / folder).mkdir(exist_ok=True)
+            for file in files:
+                (tmp_path / folder / file).write_bytes(b"x")
+        return [str(tmp_path / folder) for folder in names]
+
+    return make
+
+
+def test_files_of_one_recording_are_found_by_their_names(folders):
+    depth, skeletons, inertial = folders(
+        depth=["a1_depth.mat", "a2_depth.mat", "a3_depth.npy", "read.me"],
+        skeleton=["a1_skeleton.mat", "a3.txt", "a9_skeleton.mat"],
+        inertial=["a2_inertial.mat"],
+    )
+    items = items_of_folders(depth, skeletons, inertial, "depth")
+    assert [item.key for item in items] == ["a1", "a2", "a3"]
+    assert items[0] == Item(f"{depth}/a1_depth.mat", f"{skeletons}/a1_skeleton.mat", None)
+    assert items[1] == Item(f"{depth}/a2_depth.mat", None, f"{inertial}/a2_inertial.mat")
+    assert items[2].skeleton == f"{skeletons}/a3.txt"
+    assert [item.key for item in items_of_folders(None, skeletons, inertial, None)] == ["a1", "a3", "a9"]
+
+
+def test_one_folder_may_hold_all_kinds(folders):
+    (mixed,) = folders(mixed=["a1_depth.npy", "a1_skeleton.npy", "a1_inertial.npy"])
+    (item,) = items_of_folders(mixed, mixed, mixed, "depth")
+    assert item == Item(*(f"{mixed}/a1_{kind}.npy" for kind in ("depth", "skeleton", "inertial")))
+
+
+def test_what_cannot_be_told_apart_is_refused(folders):
+    one, two, nothing = folders(one=["a.avi"], two=["a_skeleton.npy", "a.txt"], nothing=["a.doc"])
+    with pytest.raises(EdgeError, match="of the same name"):
+        items_of_folders(one, two, None, "rgb")
+    with pytest.raises(EdgeError, match="no file that could be read"):
+        items_of_folders(nothing, None, None, "rgb")
+    with pytest.raises(EdgeError, match="all of them must be"):
+        items_of_folders(one, f"{two}/a.txt", None, "rgb")
+    names = output_names([Item("x/a.avi", None, None), Item("y/a.avi", None, None), Item("y/b.avi", None, None)])
+    assert names == ["x_a", "y_a", "b"]
+    with pytest.raises(EdgeError, match="would both be written to"):
+        output_names([Item("x/a.avi", None, None), Item("x/a.mp4", None, None)])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [(["x.avi", "--visualize"], "--output=FOLDER"), ([".", "."], "of folders, one")],
+)
+def test_wrong_arguments_end_with_code_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        predict.main(["--bundle=b", *arguments])
+    assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+# --- the timeline ---------------------------------------------------------------------------------
+
+
+def predicted(time_s, **shares):
+    scores = tuple(Score(action, share) for action, share in sorted(shares.items(), key=lambda pair: -pair[1]))
+    latency = Latency(1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+    return Predicted(
+        time_s, time_s - 2, time_s, scores[0].action, scores[0].confidence, scores, scores, latency, 0, 8, ()
+    )
+
+
+def test_a_curve_is_high_where_its_action_is_probable():
+    predictions = [predicted(t, wave=0.9 if t < 50 else 0.1, clap=0.1 if t < 50 else 0.9) for t in range(2, 100)]
+    picture = draw_timeline(predictions, [Ended(49.0, "wave", 2.0, 49.0, 0.9)], 0.5)
+    wave = (picture == (178, 114, 0)).all(axis=2)
+    early, late = wave[20:340, 100:500], wave[20:340, 700:1100]
+    assert np.nonzero(early)[0].mean() < 60 < 250 < np.nonzero(late)[0].mean()
+    said = wave[346:386, 60:1170].any(axis=0)
+    assert said[100:500].all() and not said[650:].any()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5000])
+def test_a_stream_of_any_length_has_a_timeline(count):
+    picture = draw_timeline([predicted(0.1 * i, wave=0.6, clap=0.4) for i in range(count)], [], 0.5)
+    assert picture.shape[1] == 1400 and (picture != 255).any()

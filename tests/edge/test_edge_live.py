@@ -1,0 +1,200 @@
+"""The command python -m edge.live."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import edge
+from edge import ActionRecognizer, live
+from edge.annotate import annotate, picture_size
+from edge.events import Latency, Predicted, as_dict
+from edge.media import read_video
+from edge.outputs import VideoRecorder
+from edge.recognizer import Score
+from edge.runtime import Look, StreamOptions
+from edge.sources import Frame
+from edge.summary import StreamSummary
+
+TIMES = ("latency",)
+
+
+def untimed(values):
+    return {key: value for key, value in values.items() if key not in TIMES}
+
+
+def flicker(i):
+    return (10 * i) % 256, (37 * i) % 256, 99
+
+
+def test_json_lines_are_the_events_of_the_stream(make_bundle, write_video, capsys):
+    folder, clip = make_bundle("rgb"), write_video(frames=90, colour=flicker)
+    arguments = [f"--bundle={folder}", f"--source={clip}", "--every_frame", "--jsonl=-", "--stride=1"]
+    assert live.main(arguments) == 0
+    captured = capsys.readouterr()
+    given = [json.loads(line) for line in captured.out.splitlines()]
+    options = StreamOptions(stride=1)
+    expected = [
+        json.loads(json.dumps(as_dict(e))) for e in ActionRecognizer.from_bundle(folder).stream(clip, options=options)
+    ]
+    assert [untimed(values) for values in given] == [untimed(values) for values in expected] != []
+    assert {values["kind"] for values in given} >= {"prediction", "start", "end"}
+    assert "tiny in fp32" in captured.err and "capture to result" in captured.err
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_the_recorded_video_lasts_as_long_as_the_source(make_bundle, write_video, tmp_path, capsys, suffix):
+    folder, clip = make_bundle("rgb", "skeleton"), write_video(frames=60, rate_hz=15.0, colour=flicker)
+    out = tmp_path / f"out{suffix}"
+    np.save(tmp_path / "s.npy", np.random.default_rng(0).normal(size=(60, 20, 3)))
+    arguments = [f"--bundle={folder}", f"--source={clip}", "--every_frame", f"--record={out}", "--show-skeleton"]
+    assert live.main([*arguments, f"--skeleton={tmp_path / 's.npy'}"]) == 0
+    recording = read_video(out)
+    assert len(recording.values) == 60 and recording.rate_hz == pytest.approx(15.0)
+    assert recording.values[0].shape == (480, 640, 3)
+    assert "begins" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_closes_video_and_lines(make_bundle, write_video, tmp_path, number):
+    folder = make_bundle("rgb")
+    clip = write_video("long.avi", frames=900, rate_hz=30.0, colour=flicker)
+    out, lines = tmp_path / "out.mp4", tmp_path / "events.jsonl"
+    command = [sys.executable, "-m", "edge.live", f"--bundle={folder}", f"--source={clip}", f"--record={out}"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(edge.__file__).parents[1])}
+    with subprocess.Popen(
+        [*command, f"--jsonl={lines}", "--stride=1"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (lines.is_file() and lines.read_text().count("\n") >= 3) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        said, complaints = process.communicate(timeout=30)
+    assert process.returncode == 0 and complaints == ""
+    assert "capture to result" in said
+    assert all(json.loads(line) for line in lines.read_text().splitlines())
+    assert 30 < len(read_video(out).values) < 600
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(make_bundle, write_video):
+    folder, clip = make_bundle("rgb"), write_video("long.avi", frames=600, rate_hz=30.0, colour=flicker)
+    command = (
+        f"{sys.executable} -m edge.live --bundle={folder} --source={clip} --every_frame --stride=1 --jsonl=- | head -1"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(edge.__file__).parents[1])}
+    done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout)["kind"] == "prediction"
+    assert "Traceback" not in done.stderr and "Broken" not in done.stderr
+
+
+MISTAKES = {
+    "no source": ([], "no source, and no skeletons"),
+    "missing": (["--source=nowhere.mp4"], "nowhere.mp4: there is no such file"),
+    "camera": (["--source=97"], "no camera that can be opened"),
+    "video": (["--source=CLIP", "--record=out.gif"], "one of .mp4, .mkv, .avi is expected"),
+    "folder": (["--source=CLIP", "--record=no/where/out.mp4"], "there is no folder"),
+    "lines": (["--source=CLIP", "--jsonl=no/where.jsonl"], "there is no folder"),
+    "rule": (["--source=CLIP", "--threshold=2"], "0 <= threshold <= 1"),
+    "release": (["--source=CLIP", "--release=0.9"], "release"),
+    "skeleton": (["--source=CLIP", "--skeleton=a.npy"], "this bundle reads rgb"),
+    "screen": (["--source=CLIP", "--display"], "--display: "),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_mistake_is_one_message(make_bundle, write_video, monkeypatch, capsys, kind):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    arguments, message = MISTAKES[kind]
+    clip = str(write_video())
+    assert live.main([f"--bundle={make_bundle('rgb')}", *(a.replace("CLIP", clip) for a in arguments)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and message in err and "Traceback" not in err
+
+
+# --- what it is made of ---------------------------------------------------------------------------
+
+
+def prediction(confidence=0.8, missing=()):
+    scores = tuple(Score(action, share) for action, share in (("wave", confidence), ("clap", 1 - confidence)))
+    latency = Latency(12.0, 1.0, 2.0, 7.0, 1.0, 1.0)
+    return Predicted(1.0, 0.0, 2.0, "wave", confidence, scores, scores, latency, 3, 8, missing)
+
+
+def look(image, predicted=None, joints=None):
+    return Look(Frame(image, 1.0, 0.0, 0.0), joints, predicted, 30.0)
+
+
+@pytest.mark.parametrize("shape", [(48, 64, 3), (481, 641, 3), (2160, 3840, 3), (1, 1, 3), (240, 320)])
+def test_any_frame_becomes_a_picture_that_a_codec_takes(shape):
+    image = np.full(shape, 90, np.uint8 if len(shape) == 3 else np.uint16)
+    picture = annotate(look(image, prediction(missing=("skeleton",))), 29.7)
+    assert picture.shape == (*picture_size(*shape[:2])[::-1], 3) and picture.dtype == np.uint8
+    assert 480 <= picture.shape[0] <= 1080 and picture.shape[0] % 2 == picture.shape[1] % 2 == 0
+    assert image.max() == 90  # it draws on a copy
+
+
+def test_the_bar_grows_with_the_confidence():
+    image = np.zeros((480, 640, 3), np.uint8)
+    pictures = [annotate(look(image, prediction(confidence)), None) for confidence in (0.2, 0.5, 0.9)]
+    green = [int((picture[32:40] == (80, 200, 80)).all(axis=2).sum()) for picture in pictures]
+    assert green[0] < green[1] < green[2]
+
+
+def test_the_skeleton_is_drawn_where_asked(skeletons):
+    image = np.zeros((480, 640, 3), np.uint8)
+    plain, drawn = (annotate(look(image, None, skeletons[0]), None, show) for show in (False, True))
+    assert (plain != drawn).any() and (plain != drawn).any(axis=(0, 2)).nonzero()[0].min() > 320
+    assert annotate(look(image, None, np.full((25, 3), 1e30)), None, True).shape == image.shape
+
+
+def test_the_recorder_fills_what_was_dropped_and_cuts_long_gaps(tmp_path):
+    recorder = VideoRecorder(tmp_path / "a.avi", 10.0)
+    for time_s in (0.0, 0.1, 0.4, 0.41, 0.42, 60.0, 60.1):
+        recorder.write(time_s, np.zeros((48, 64, 3), np.uint8))
+    recorder.close()
+    assert len(read_video(tmp_path / "a.avi").values) == 5 + 2
+
+
+def test_pictures_of_another_size_go_into_the_same_video(tmp_path):
+    recorder = VideoRecorder(tmp_path / "a.avi", 10.0)
+    recorder.write(0.0, np.zeros((48, 64, 3), np.uint8))
+    recorder.write(0.1, np.full((96, 64, 3), 255, np.uint8))
+    recorder.close()
+    frames = list(read_video(tmp_path / "a.avi").values)
+    assert [frame.shape for frame in frames] == [(48, 64, 3)] * 2 and frames[1].mean() > 240
+
+
+def test_the_summary_does_not_grow_and_shows_no_percentile_of_too_few():
+    summary = StreamSummary()
+    for _ in range(10_050):
+        summary.add(prediction())
+    assert len(summary._latencies) == 10_000 and summary.predictions == 10_050
+    few = StreamSummary()
+    few.add(prediction())
+    cells = [list(column.cells) for column in few.tables()[1].columns]
+    assert cells[0][0] == "capture to result" and cells[3][0] == "-" and cells[4][0] == "12.00"
+
+
+def test_a_display_without_windows_says_what_to_install(monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":0")
+
+    def fail(_):
+        raise cv2.error("not implemented")
+
+    monkeypatch.setattr(cv2, "namedWindow", fail)
+    with pytest.raises(edge.EdgeError, match="pip install opencv-python"):
+        live.Display()
