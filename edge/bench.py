@@ -39,6 +39,7 @@ from edge.engines.choice import Choice, choose, find_engine, runnable_precisions
 from edge.engines.processor import cpu_field
 from edge.errors import EdgeError
 from edge.measure import ClipInput, InputChoice, Times, make_input, measure_times, percentiles
+from edge.measure_stream import measure_stream
 from edge.power import Meter, find_meter, measure_power
 from edge.recognizer import ActionRecognizer
 
@@ -60,6 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge/bench.py", description=__doc__.split("\n")[0])
     add_model_options(parser, "one, several (fp32,int8) or all; the same goes for --engine")
     parser.add_argument("--compare", action="store_true", help="all engines that work here, all precisions")
+    parser.add_argument("--stream", action="store_true", help="each also as a stream, from decoded frame to event")
+    parser.add_argument("--rate", type=positive_float, default=30.0, metavar="HZ", help="of the stream's camera (30)")
+    parser.add_argument("--seconds", type=positive_float, default=20.0, help="that each stream lasts (20)")
+    parser.add_argument("--stride", type=positive_int, help="of the stream (half a window)")
     parser.add_argument("--warmup", type=positive_int, default=10, help="iterations that do not count (10)")
     parser.add_argument("--iterations", type=positive_int, default=100, help="iterations that do (100)")
     parser.add_argument("--size", type=_size, metavar="WxH", help="of random frames (640x480, depth 320x240)")
@@ -95,9 +100,15 @@ def _run(args: argparse.Namespace) -> int:
     times = measure_times(recognizers, clip, args.warmup, args.iterations)
     meter = find_meter()
     power = {name: _power(meter, recognizer, clip, args.power_s) for name, recognizer in recognizers.items()}
+    streams = {name: _stream(args, recognizer, clip) for name, recognizer in recognizers.items()}
     first = next(iter(choices))
     rows = [
-        {**_summary(bundle, choice, name, first, times), **asdict(cold[name]), "power": power[name]}
+        {
+            **_summary(bundle, choice, name, first, times),
+            **asdict(cold[name]),
+            "power": power[name],
+            "stream": streams[name],
+        }
         for name, choice in choices.items()
     ]
     result = {
@@ -118,6 +129,13 @@ def _run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, result)
     return 0
+
+
+def _stream(args: argparse.Namespace, recognizer: ActionRecognizer, clip: ClipInput) -> Any:
+    """Return what a stream did, if one was asked for."""
+    if not args.stream:
+        return None
+    return asdict(measure_stream(recognizer, clip, args.rate, args.seconds, args.stride))
 
 
 def pick(bundle: Bundle, engines: str, precisions: str) -> Tuple[Dict[str, Choice], List[Dict[str, str]]]:

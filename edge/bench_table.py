@@ -21,6 +21,8 @@ _HEADINGS = (
     "peak MiB",
     "file MiB",
 )
+_PARTS = ("preprocess", "inference", "smoothing", "waiting")
+_STREAM_HEADINGS = ("engine", "precision", "p50", "p90", "p99", *_PARTS, "windows", "dropped", "stride", "grown MiB")
 _POWER_HEADINGS = ("W", "GPU %")
 
 
@@ -40,6 +42,7 @@ def as_text(result: Mapping[str, Any]) -> str:
             "",
             *_columns(_table(result)),
             "",
+            *_stream_lines(rows),
             "p50 to p99: the engine alone;  adds: by the recogniser, in percent of that, preprocessing left out",
             f"clip: a whole prediction;  fps: frames/s of it, {first['frames_per_clip']} a clip",
             f"x: times as fast as {first['engine']} {first['precision']}, medians of the engine alone",
@@ -50,6 +53,33 @@ def as_text(result: Mapping[str, Any]) -> str:
             *(f"{row['engine']} {row['precision']}: {row['doubt']}" for row in rows if row["doubt"]),
         ]
     )
+
+
+def _stream_lines(rows: Sequence[Mapping[str, Any]]) -> List[str]:
+    """Return a second table of the streams, if there were any."""
+    if rows[0]["stream"] is None:
+        return []
+    cells: List[Tuple[str, ...]] = [_STREAM_HEADINGS]
+    for row in rows:
+        stream = row["stream"]
+        cells.append(
+            (
+                row["engine"],
+                row["precision"],
+                *(_cell(stream["latency_ms"][name], digits=2) for name in ("p50", "p90", "p99")),
+                *(_cell(stream["parts_ms"][part + "_ms"], digits=2) for part in _PARTS),
+                str(stream["predictions"]),
+                str(stream["dropped_frames"]),
+                str(stream["widest_stride"]),
+                _cell(stream["memory_growth_bytes"], _MIB, digits=2),
+            )
+        )
+    first = rows[0]["stream"]
+    title = (
+        f"stream of {first['seconds']:g} s at {first['camera_rate_hz']:g} frames/s, stride {first['stride']}: "
+        "ms from the capture of a window's newest frame to the result, and the medians of its parts"
+    )
+    return [title, "", *_columns(cells), ""]
 
 
 def _power_line(result: Mapping[str, Any]) -> str:

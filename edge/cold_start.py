@@ -110,10 +110,15 @@ def peak_memory_bytes() -> Optional[int]:
 
     Not `ru_maxrss`: that one starts at the memory of whoever started the process.
     """
+    return status_bytes(_PEAK_FIELD)
+
+
+def status_bytes(field: str) -> Optional[int]:
+    """Return a number of bytes that /proc/self/status tells, like "VmRSS:"; None where there is no /proc."""
     if not _STATUS.is_file():
         return None
-    fields = (line.split() for line in _STATUS.read_text().splitlines())
-    return next((int(field[1]) * 1024 for field in fields if field and field[0] == _PEAK_FIELD), None)
+    lines = (line.split() for line in _STATUS.read_text().splitlines())
+    return next((int(line[1]) * 1024 for line in lines if line and line[0] == field), None)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from edge.device import Device, describe_device
-from edge.engines import CPU, ENGINES, INTEL_GPU, NVIDIA_GPU, EngineEntry
+from edge.engines import CPU, ENGINES, INTEL_GPU, NVIDIA_GPU, EngineEntry, what_device_lacks
 
 _GIB = 1 << 30
 _TIMEOUT_S = 300  # onnxruntime-tensorrt builds an engine
@@ -78,6 +78,9 @@ def check_package(name: str) -> Finding:
 
 def check_engine(entry: EngineEntry, device: Device) -> Finding:
     """Return whether an engine runs a small model here, in a process of its own."""
+    reason = what_device_lacks(entry)
+    if reason is not None:
+        return Finding(entry.name, False, None, reason, _install(entry, device))
     try:
         done = _run("-m", "edge.engines.probe", entry.name)
     except subprocess.TimeoutExpired:

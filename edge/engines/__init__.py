@@ -9,11 +9,13 @@ No third package is imported here, so that `edge.doctor` can say what to install
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Protocol, Tuple
 
+from edge.engines import cuda
 from edge.errors import EdgeError
 
 if TYPE_CHECKING:
@@ -212,6 +214,15 @@ ENGINES = (
         note="the GPU in an Intel processor, in float16; it may be slower than its CPU, so it is taken by name only",
     ),
 )
+
+
+def what_device_lacks(entry: EngineEntry) -> Optional[str]:
+    """Return whether the package or the driver that an engine needs is missing; None if neither is."""
+    if importlib.util.find_spec(entry.package) is None:
+        return f"the package {entry.package} is not installed"
+    if entry.runs_on == NVIDIA_GPU and not cuda.has_driver():
+        return f"there is no NVIDIA driver here ({cuda.LIBRARY})"
+    return None
 
 
 def load_engine(entry: EngineEntry, model_path: Path, options: EngineOptions) -> Engine:

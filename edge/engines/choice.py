@@ -8,15 +8,13 @@ what an engine computes wrong on this processor.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 from edge.bundle import Bundle
-from edge.engines import ENGINES, NVIDIA_GPU, EngineEntry
-from edge.engines.cuda import LIBRARY, has_driver
+from edge.engines import ENGINES, EngineEntry, what_device_lacks
 from edge.errors import EdgeError, suggestion
 
 _AUTO = "auto"
@@ -86,15 +84,6 @@ def what_lacks(entry: EngineEntry, folder: Path) -> Optional[str]:
         except EdgeError as error:
             reason = str(error)
     return reason
-
-
-def what_device_lacks(entry: EngineEntry) -> Optional[str]:
-    """Return whether the package or the driver that an engine needs is missing; None if neither is."""
-    if importlib.util.find_spec(entry.package) is None:
-        return f"the package {entry.package} is not installed"
-    if entry.runs_on == NVIDIA_GPU and not has_driver():
-        return f"there is no NVIDIA driver here ({LIBRARY})"
-    return None
 
 
 def _named(bundle: Bundle, engine: str, precision: str) -> Choice:

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, List
 
-from edge.engines import EngineEntry, EngineOptions, load_engine
+from edge.engines import EngineEntry, EngineOptions, load_engine, what_device_lacks
 from edge.errors import EdgeError
 
 # A 3D convolution whose kernel is eight ones over a clip of 2 x 2 x 2, opset 13: it adds them.
@@ -27,8 +27,6 @@ MODEL = base64.b64decode(
 
 def probe(entry: EngineEntry) -> Dict[str, Any]:
     """Return whether an engine works here: {"works", "version", "why", "doubts"}."""
-    from edge.engines.choice import what_device_lacks
-
     version = None
     doubts: List[str] = []
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import sys
@@ -10,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from edge.bundle import read_bundle
-from edge.engines import CPU, NVIDIA_GPU, EngineEntry
+from edge.engines import CPU, NVIDIA_GPU, EngineEntry, cuda
 from edge.engines import choice as choosing
 from edge.engines.choice import choose
 from edge.errors import EdgeError
@@ -79,9 +80,9 @@ def bundle(make_bundle, edit_bundle):
 
 def remove(monkeypatch, name):
     monkeypatch.setitem(sys.modules, f"package_of_{name}", None)
-    real = choosing.importlib.util.find_spec
+    real = importlib.util.find_spec
     monkeypatch.setattr(
-        choosing.importlib.util, "find_spec", lambda package: None if package == f"package_of_{name}" else real(package)
+        importlib.util, "find_spec", lambda package: None if package == f"package_of_{name}" else real(package)
     )
 
 
@@ -191,10 +192,10 @@ def test_a_missing_device_is_an_error_if_the_engine_was_named(engines, bundle):
 def test_a_gpu_needs_a_driver(engines, bundle, monkeypatch):
     engines(("a", "fp32", "fp32"), runs_on=NVIDIA_GPU)
     opened = bundle(fp32=0.9)
-    monkeypatch.setattr(choosing, "has_driver", lambda: False)
+    monkeypatch.setattr(cuda, "has_driver", lambda: False)
     with pytest.raises(EdgeError, match="no NVIDIA driver"):
         choose(opened, "a")
-    monkeypatch.setattr(choosing, "has_driver", lambda: True)
+    monkeypatch.setattr(cuda, "has_driver", lambda: True)
     assert choose(opened, "a").entry.name == "a"
 
 

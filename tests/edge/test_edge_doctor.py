@@ -92,6 +92,8 @@ def test_it_starts_where_nothing_is_installed(run_python):
 def answers(monkeypatch):
     """A function that lets the processes that doctor starts end in a given way."""
 
+    monkeypatch.setattr(doctor, "what_device_lacks", lambda entry: None)
+
     def install(code=0, stdout="", stderr=""):
         done = subprocess.CompletedProcess([], code, stdout, stderr)
         monkeypatch.setattr(doctor.subprocess, "run", lambda *_, **__: done)
@@ -118,6 +120,7 @@ def test_an_engine_that_hangs_is_only_reported(monkeypatch, jetson):
         raise subprocess.TimeoutExpired(command, timeout)
 
     monkeypatch.setattr(doctor.subprocess, "run", hangs)
+    monkeypatch.setattr(doctor, "what_device_lacks", lambda entry: None)
     assert "did not answer" in doctor.check_engine(find_engine("onnxruntime"), describe_device(jetson)).why
 
 

@@ -37,7 +37,7 @@ def device(monkeypatch):
         module = make_tensorrt(release, world)
         module.__spec__ = object()
         monkeypatch.setitem(sys.modules, "tensorrt", module)
-        monkeypatch.setattr("edge.engines.choice.has_driver", lambda: True)
+        monkeypatch.setattr("edge.engines.cuda.has_driver", lambda: True)
         for place in (command, tensorrt_engine):
             monkeypatch.setattr(place, "Cuda", lambda: FakeCuda(world, gpu))
         monkeypatch.setattr(choosing, "time", SimpleNamespace(perf_counter=lambda: world.now))
