@@ -172,9 +172,7 @@ class _Config:
 
     def add_optimization_profile(self, profile: Any) -> int:
         self.profiles = _inside(profile).shapes
-        valid = all(
-            low <= best <= high for shapes in self.profiles.values() for low, best, high in zip(*shapes, strict=True)
-        )
+        valid = all(low <= best <= high for shapes in self.profiles.values() for low, best, high in zip(*shapes))
         return 0 if valid else -1
 
     def set_calibration_profile(self, profile: Any) -> bool:
@@ -300,7 +298,7 @@ class _Context:
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._shapes[name] = shape
         low, _, high = self._note["profiles"].get(name, (shape, shape, shape))
-        return all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True))
+        return all(a <= b <= c for a, b, c in zip(low, shape, high))
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         assert name == "logits"
