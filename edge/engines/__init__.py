@@ -31,6 +31,7 @@ class EngineOptions:
     Attributes:
       threads: number of threads of one run; None: as many as `cpus`, or what the engine takes by itself (all cores).
       cpus: numbers of the CPUs that the engine's threads, and the one that loads it, are bound to; None: any.
+        Threads that the engine's package has started in this process before keep theirs.
     """
 
     threads: Optional[int] = None
