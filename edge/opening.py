@@ -40,8 +40,12 @@ def open_stream(
         )
     else:
         opened = open_source(source, bundle.video_modality or "rgb", real_time, rates_hz.get("video"))
-    feeds = {
-        modality: make_feed(modality, value, rates_hz.get(modality), opened.duration_s)
-        for modality, value in present.items()
-    }
+    try:
+        feeds = {
+            modality: make_feed(modality, value, rates_hz.get(modality), opened.duration_s)
+            for modality, value in present.items()
+        }
+    except EdgeError:
+        opened.close()
+        raise
     return StreamRuntime(recognizer, opened, feeds, options, on_frame, stop)

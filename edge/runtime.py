@@ -116,7 +116,8 @@ class StreamRuntime:
         self._narrator = ActionStream(bundle.labels, options.rule)
         self._job: Optional[_Job] = None
         self._newest: Optional[Frame] = None
-        self._prediction: Optional[Predicted] = None
+        self._prediction: Optional[Predicted] = None  # the newest one of this scene
+        self._predictions = 0
         self._missing: Tuple[str, ...] = ()
         self._stride = self._asked
         self._strides: Deque[int] = deque([self._asked], maxlen=_SETTLED)  # of the last predictions
@@ -132,6 +133,7 @@ class StreamRuntime:
         """
         if self._source.live:
             self._recognizer.engine.run(self._window.empty())  # the first run is slow: not while frames come
+        self._begun_s = time.perf_counter()
         frames = open_frames(self._source)
         pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         try:
@@ -152,7 +154,7 @@ class StreamRuntime:
             if self._job is not None:
                 yield from self._finish(frames.dropped)
             yield from self._ended(self._narrator.reset())
-            if self._prediction is None and self._newest is not None:
+            if self._predictions == 0 and self._newest is not None:
                 window_s = self._recognizer.bundle.window.duration_s
                 yield Notice(self._newest.time_s, "source", f"it ended before a window of {window_s:.1f} s was full")
         finally:
@@ -161,7 +163,7 @@ class StreamRuntime:
 
     def _look_at(self, frame: Frame) -> Iterator[StreamEvent]:
         """Put a frame, and what goes with it, into the window."""
-        if self._newest is None and frame.image is not None:
+        if frame.image is not None:
             self._check(frame.image)
         if self._silent:
             yield Notice(frame.time_s, "source", "the source is back")
@@ -185,6 +187,7 @@ class StreamRuntime:
         """Forget what was seen before a gap: it is no part of what is seen now."""
         self._window.reset()
         self._stale = self._job is not None
+        self._prediction = None
         yield from self._ended(self._narrator.reset())
 
     def _submit(self, pool: ThreadPoolExecutor, wake: Callable[[], None]) -> None:
@@ -228,6 +231,7 @@ class StreamRuntime:
             stride=job.stride,
             missing=job.missing,
         )
+        self._predictions += 1
         yield from self._notices(self._prediction)
         yield self._prediction
         yield from self._ended(decision.ended, decision.time_s)
@@ -254,7 +258,7 @@ class StreamRuntime:
         """Say it if a live source gives no frames."""
         if self._silent or not self._source.live:
             return
-        waited_s = 0.0 if self._newest is None else time.perf_counter() - self._newest.captured_s
+        waited_s = time.perf_counter() - (self._begun_s if self._newest is None else self._newest.captured_s)
         if lost or waited_s > self._options.stall_s:
             self._silent = True
             time_s = None if self._newest is None else self._newest.time_s

@@ -163,7 +163,7 @@ def test_the_skeleton_is_drawn_where_asked(skeletons):
 
 def test_the_recorder_fills_what_was_dropped_and_cuts_long_gaps(tmp_path):
     recorder = VideoRecorder(tmp_path / "a.avi", 10.0)
-    for time_s in (0.0, 0.1, 0.4, 0.41, 0.42, 60.0, 60.1):
+    for time_s in (0.0, 0.1, 0.4, 0.41, 60.0, 60.1):
         recorder.write(time_s, np.zeros((48, 64, 3), np.uint8))
     recorder.close()
     assert len(read_video(tmp_path / "a.avi").values) == 5 + 2
