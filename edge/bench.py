@@ -99,18 +99,11 @@ def _run(args: argparse.Namespace) -> int:
     recognizers = {name: _load(args.bundle, choice, options) for name, choice in choices.items()}
     times = measure_times(recognizers, clip, args.warmup, args.iterations)
     meter = find_meter()
-    power = {name: _power(meter, recognizer, clip, args.power_s) for name, recognizer in recognizers.items()}
-    streams = {name: _stream(args, recognizer, clip) for name, recognizer in recognizers.items()}
-    first = next(iter(choices))
-    rows = [
-        {
-            **_summary(bundle, choice, name, first, times),
-            **asdict(cold[name]),
-            "power": power[name],
-            "stream": streams[name],
-        }
-        for name, choice in choices.items()
-    ]
+    rows = []
+    for name, recognizer in recognizers.items():
+        power, stream = _power(meter, recognizer, clip, args.power_s), _stream(args, recognizer, clip)
+        summary = _summary(bundle, choices[name], name, next(iter(choices)), times)
+        rows.append({**summary, **asdict(cold[name]), "power": power, "stream": stream})
     result = {
         "bundle": str(args.bundle),
         "model": bundle.model,
