@@ -65,9 +65,10 @@ def show(prediction: dict, bench: dict, seconds: float) -> None:
     for name, entry in sorted(bundle["files"].items()):
         table.add_row(str(BUNDLE / name), f"{entry['size_bytes'] / 1e3:,.1f} kB")
     for precision, entry in bundle["precisions"].items():
-        latency = bench["precisions"][precision]["inference_ms"]["p50"]
+        row = next(row for row in bench["rows"] if row["precision"] == precision)
+        latency = row["engine_ms"]["p50"]
         table.add_row(
-            f"{precision} on {bench['engine']}", f"{entry['top1']:.1%} of {entry['clips']}, {latency:.2f} ms a clip"
+            f"{precision} on {row['engine']}", f"{entry['top1']:.1%} of {entry['clips']}, {latency:.2f} ms a clip"
         )
     table.add_row(f"{NAME}, seen by edge", f"{prediction['action']}, {prediction['confidence']:.0%} sure")
     table.add_row("report", str(WORKDIR / "report.json"))

@@ -1,10 +1,10 @@
 """Measure what a bundle costs on this machine.
 
     python edge/bench.py --bundle=bundles/a --precision=int8 --json=bench.json
-    python edge/bench.py --bundle=bundles/a --precision=all        # compares them in one run, taking turns
+    python edge/bench.py --bundle=bundles/a --compare              # every engine and precision that works here
 
-Decoding is not part of it: the clip is in memory. Times are of one clip, as `ActionRecognizer.predict`
-makes it; memory and loading are measured in a process of its own for each precision.
+All that is compared is measured in one run, taking turns, the engine alone beside the whole recogniser. Decoding is not
+part of it: the clip is in memory. Loading and memory are measured in a process of its own for each row.
 """
 
 from __future__ import annotations
@@ -22,41 +22,58 @@ import argparse
 import json
 import os
 import platform
+import time
 from dataclasses import asdict
 from importlib import import_module
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
+from edge.bench_table import as_text
 from edge.bundle import Bundle, read_bundle
-from edge.command import add_model_options, positive_int, run_command
-from edge.engines import EngineEntry, pick_engine, pick_precision
+from edge.cold_start import measure_cold_start
+from edge.command import add_model_options, positive_float, positive_int, run_command
+from edge.engines import ENGINES, EngineOptions
+from edge.engines.choice import Choice, choose, find_engine, runnable_precisions, what_lacks
+from edge.engines.processor import cpu_field
 from edge.errors import EdgeError
-from edge.measure import ClipInput, InputChoice, Times, make_input, measure_alone, measure_times, percentiles
+from edge.measure import ClipInput, InputChoice, Times, make_input, measure_times, percentiles
+from edge.measure_stream import measure_stream
+from edge.power import Meter, find_meter, measure_power
 from edge.recognizer import ActionRecognizer
 
-_MIB = 1 << 20
+_ALL, _AUTO = "all", "auto"
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command and return its exit code."""
     parser = _parser()
     args = parser.parse_args(argv)
-    if args.size and _choice(args).files:
+    if args.size and _inputs(args).files:
         parser.error("--size is of random frames; it does not go with --clip, --skeleton or --inertial")
+    if args.compare and (args.engine, args.precision) != (_AUTO, _AUTO):
+        parser.error("--compare is --engine=all --precision=all; it does not go with either")
     return run_command(lambda: _run(args))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge/bench.py", description=__doc__.split("\n")[0])
-    add_model_options(parser, "one, several (fp32,int8) or all; the others are compared with the first")
+    add_model_options(parser, "one, several (fp32,int8) or all; the same goes for --engine")
+    parser.add_argument("--compare", action="store_true", help="all engines that work here, all precisions")
+    parser.add_argument("--stream", action="store_true", help="each also as a stream, from decoded frame to event")
+    parser.add_argument("--rate", type=positive_float, default=30.0, metavar="HZ", help="of the stream's camera (30)")
+    parser.add_argument("--seconds", type=positive_float, default=20.0, help="that each stream lasts (20)")
+    parser.add_argument("--stride", type=positive_int, help="of the stream (half a window)")
     parser.add_argument("--warmup", type=positive_int, default=10, help="iterations that do not count (10)")
     parser.add_argument("--iterations", type=positive_int, default=100, help="iterations that do (100)")
     parser.add_argument("--size", type=_size, metavar="WxH", help="of random frames (640x480, depth 320x240)")
     parser.add_argument("--clip", metavar="FILE", help="a recording instead of random frames")
     parser.add_argument("--skeleton", metavar="FILE", help="its skeletons")
     parser.add_argument("--inertial", metavar="FILE", help="its inertial samples")
+    parser.add_argument(
+        "--power_s", type=positive_float, default=5.0, help="seconds of each power measurement, on a Jetson (5)"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the result here, too")
     return parser
 
@@ -66,32 +83,40 @@ def _size(text: str) -> Tuple[int, int]:
     return positive_int(width), positive_int(height)
 
 
-def _choice(args: argparse.Namespace) -> InputChoice:
+def _inputs(args: argparse.Namespace) -> InputChoice:
     return InputChoice(args.size, args.clip, args.skeleton, args.inertial)
 
 
 def _run(args: argparse.Namespace) -> int:
     if args.json and not args.json.absolute().parent.is_dir():
         raise EdgeError(f"{args.json} cannot be written: there is no folder {args.json.parent}")
-    entry = pick_engine(args.engine)
     bundle = read_bundle(args.bundle)
-    choice = _choice(args)
-    clip = make_input(bundle, choice)
-    names = _precisions(entry, bundle, args.precision)
-    alone = {name: measure_alone(args.bundle, entry.name, name, args.threads, choice) for name in names}
-    recognizers = {name: ActionRecognizer.from_bundle(args.bundle, entry.name, name, args.threads) for name in names}
+    inputs, options = _inputs(args), EngineOptions(args.threads, args.cpus)
+    clip = make_input(bundle, inputs)
+    engines, precisions = (_ALL, _ALL) if args.compare else (args.engine, args.precision)
+    choices, not_run = pick(bundle, engines, precisions)
+    cold = {name: measure_cold_start(args.bundle, choice, options, inputs) for name, choice in choices.items()}
+    recognizers = {name: _load(args.bundle, choice, options) for name, choice in choices.items()}
     times = measure_times(recognizers, clip, args.warmup, args.iterations)
+    meter = find_meter()
+    rows = []
+    for name, recognizer in recognizers.items():
+        power, stream = _power(meter, recognizer, clip, args.power_s), _stream(args, recognizer, clip)
+        summary = _summary(bundle, choices[name], name, next(iter(choices)), times)
+        rows.append({**summary, **asdict(cold[name]), "power": power, "stream": stream})
     result = {
         "bundle": str(args.bundle),
         "model": bundle.model,
-        "engine": entry.name,
         "threads": args.threads,
+        "cpus": args.cpus,
         "input": _describe(clip),
         "warmup": args.warmup,
         "iterations": args.iterations,
         "preprocess_ms": asdict(percentiles(times.preprocess_ms)),
-        "precisions": {name: {**_summary(bundle, name, names[0], times), **asdict(alone[name])} for name in names},
-        "machine": _machine(entry),
+        "rows": rows,
+        "not_run": not_run,
+        "power": meter and {"source": meter.source, "idle": _idle_power(meter, args.power_s)},
+        "machine": _machine(choices),
     }
     print(as_text(result))
     if args.json:
@@ -99,13 +124,53 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _precisions(entry: EngineEntry, bundle: Bundle, given: str) -> List[str]:
-    """Return the precisions to measure, in the order given, each once."""
-    if given == "all":
-        runnable = [name for name in entry.precisions if name in bundle.precisions]
-        return runnable or [pick_precision(entry, bundle.precisions, "auto")]
-    names = [pick_precision(entry, bundle.precisions, name) for name in given.split(",")]
-    return list(dict.fromkeys(names))
+def _stream(args: argparse.Namespace, recognizer: ActionRecognizer, clip: ClipInput) -> Any:
+    """Return what a stream did, if one was asked for."""
+    if not args.stream:
+        return None
+    return asdict(measure_stream(recognizer, clip, args.rate, args.seconds, args.stride))
+
+
+def pick(bundle: Bundle, engines: str, precisions: str) -> Tuple[Dict[str, Choice], List[Dict[str, str]]]:
+    """Return what is to be measured, by "engine precision", and which engines are not, with the reason.
+
+    Args:
+      bundle: the bundle.
+      engines: "auto", "all", or names with commas between.
+      precisions: likewise.
+
+    Raises:
+      EdgeError: if something that was named cannot be had.
+    """
+    choices: Dict[str, Choice] = {}
+    not_run = []
+    names = [entry.name for entry in ENGINES] if engines == _ALL else engines.split(",")
+    lacking = {entry.name: what_lacks(entry, bundle.path) for entry in ENGINES} if engines == _ALL else {}
+    for engine in names:
+        reason = lacking.get(engine)
+        if reason is not None:
+            not_run.append({"engine": engine, "why": reason.splitlines()[0]})
+            continue
+        for choice in _of_engine(bundle, engine, precisions):
+            choices.setdefault(f"{choice.entry.name} {choice.precision}", choice)
+    if not choices:
+        raise EdgeError("no engine works here\n  See what to install: python -m edge.doctor")
+    return choices, not_run
+
+
+def _of_engine(bundle: Bundle, engine: str, precisions: str) -> List[Choice]:
+    if precisions != _ALL:
+        return [choose(bundle, engine, precision) for precision in precisions.split(",")]
+    entry = choose(bundle).entry if engine == _AUTO else find_engine(engine)
+    # "auto" of an engine that is named but missing, or has nothing to run, says so.
+    runnable = runnable_precisions(entry, bundle) or [_AUTO]
+    return [choose(bundle, entry.name, precision) for precision in runnable]
+
+
+def _load(path: str, choice: Choice, options: EngineOptions) -> ActionRecognizer:
+    return ActionRecognizer.from_bundle(
+        path, choice.entry.name, choice.precision, options.threads, cpus=options.cpus, warmup=0
+    )
 
 
 def _describe(clip: ClipInput) -> Dict[str, Any]:
@@ -117,82 +182,64 @@ def _describe(clip: ClipInput) -> Dict[str, Any]:
     }
 
 
-def _summary(bundle: Bundle, name: str, first: str, times: Times) -> Dict[str, Any]:
-    inference_ms = times.inference_ms[name]
-    total_ms = [a + b for a, b in zip(times.preprocess_ms, inference_ms)]
+def _summary(bundle: Bundle, choice: Choice, name: str, first: str, times: Times) -> Dict[str, Any]:
+    total_ms = times.total_ms[name]
     frames = bundle.specs[bundle.video_modality or bundle.inputs[0].modality].num_frames
     clips_per_s = 1000 * len(total_ms) / sum(total_ms)
-    path = bundle.precisions[name].path
     return {
-        "file": path.name,
-        "size_bytes": path.stat().st_size,
-        "inference_ms": asdict(percentiles(inference_ms)),
+        "engine": choice.entry.name,
+        "precision": choice.precision,
+        "runs_on": choice.entry.runs_on,
+        "file": choice.model_path.name,
+        "size_bytes": choice.model_path.stat().st_size,
+        "engine_ms": asdict(percentiles(times.engine_ms[name])),
+        "added_ms": asdict(percentiles(times.added_ms[name])),
         "total_ms": asdict(percentiles(total_ms)),
+        "overhead_percent": times.overhead_percent(name),
         "clips_per_s": clips_per_s,
         "frames_per_clip": frames,
         "fps": clips_per_s * frames,
         "compared_with": first,
-        "times_as_fast": float(np.median(times.inference_ms[first]) / np.median(inference_ms)),
+        "times_as_fast": float(np.median(times.engine_ms[first]) / np.median(times.engine_ms[name])),
+        "doubt": choice.entry.engine_class.doubts(choice.precision),
     }
 
 
-def _machine(entry: EngineEntry) -> Dict[str, Any]:
+def _power(meter: Optional[Meter], recognizer: ActionRecognizer, clip: ClipInput, seconds: float) -> Any:
+    """Return what one engine draws while it runs alone; None where nothing measures it."""
+    if meter is None:
+        return None
+    inputs, _ = recognizer.prepare(clip.frames, clip.skeleton, clip.inertial)
+
+    def work() -> None:
+        stop = time.monotonic() + seconds
+        while time.monotonic() < stop:
+            recognizer.engine.run(inputs)
+
+    used = measure_power(meter, work)
+    return used and asdict(used)
+
+
+def _idle_power(meter: Meter, seconds: float) -> Any:
+    used = measure_power(meter, lambda: time.sleep(seconds))
+    return used and asdict(used)
+
+
+def _machine(choices: Mapping[str, Choice]) -> Dict[str, Any]:
+    packages = {choice.entry.package for choice in choices.values()}
     return {
         "system": platform.platform(),
-        "processor": platform.machine(),
+        "processor": cpu_field("model name") or platform.machine(),
         "cpus": os.cpu_count(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "opencv": cv2.__version__,
-        entry.package: import_module(entry.package).__version__,
+        **{package: import_module(package).__version__ for package in sorted(packages)},
     }
 
 
-def as_text(result: Dict[str, Any]) -> str:
-    """Return a result for people to read; what was not measured is a dash."""
-    threads, given = result["threads"] or "auto", result["input"]
-    first = next(iter(result["precisions"].values()))
-    return "\n".join(
-        [
-            f"{result['bundle']}: {result['model']}, engine {result['engine']}, threads {threads}",
-            f"{result['iterations']} iterations after {result['warmup']} to warm up",
-            f"input {given['source']}, frames {given['frames']}, skeleton {given['skeleton']}, "
-            f"inertial {given['inertial']}",
-            "",
-            *_table(result),
-            "",
-            f"fps: frames/s at {first['frames_per_clip']} a clip, preprocessing and inference together",
-            f"x: times as fast as {first['compared_with']}, medians of inference;  -: not measured",
-        ]
-    )
-
-
-def _table(result: Dict[str, Any]) -> List[str]:
-    columns = ("", "p50 ms", "p90 ms", "p99 ms", "fps", "x", "load ms", "peak MiB", "file MiB")
-    rows = [columns, ("preprocessing", *_percentile_cells(result["preprocess_ms"]))]
-    for name, entry in result["precisions"].items():
-        cells = (
-            _cell(entry["fps"]),
-            _cell(entry["times_as_fast"], digits=2),
-            _cell(entry["load_ms"], digits=0),
-            _cell(entry["peak_memory_bytes"], _MIB, digits=0),
-            _cell(entry["size_bytes"], _MIB),
-        )
-        rows.append((f"inference {name}", *_percentile_cells(entry["inference_ms"]), *cells))
-        rows.append((f"together {name}", *_percentile_cells(entry["total_ms"])))
-    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(columns))]
-    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-
-
-def _percentile_cells(values: Dict[str, Optional[float]]) -> Tuple[str, str, str]:
-    return _cell(values["p50"], digits=2), _cell(values["p90"], digits=2), _cell(values["p99"], digits=2)
-
-
-def _cell(value: Optional[float], unit: float = 1, digits: int = 1) -> str:
-    return "-" if value is None else f"{value / unit:.{digits}f}"
-
-
-def write_json(path: Path, result: Dict[str, Any]) -> None:
+def write_json(path: Path, result: Mapping[str, Any]) -> None:
     """Write a result; a reader finds the old file or the whole new one.
 
     Raises:

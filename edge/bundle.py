@@ -19,6 +19,9 @@ from edge.preprocess import VIDEO_MODALITIES, spec_from_dict
 FORMAT_VERSION = 2
 BUNDLE_FILE = "bundle.json"
 OUTPUTS = ("logits", "probabilities")
+# Points of top-1 that a smaller precision may lose against fp32 and still be picked, unless bundle.json says otherwise.
+DEFAULT_MAX_DROP_POINTS = 0.5
+MAX_DROP_FIELD = "max_drop_points"
 
 _NUMBER = (int, float)
 _OPTIONAL_NUMBER = (int, float, type(None))
@@ -90,6 +93,7 @@ class Bundle:
       batch: clips that the network takes at a time; None for any number.
       output: "logits", or "probabilities" if temperature and softmax are in the network.
       temperature: what logits are divided by before the softmax, in the network or behind it.
+      max_drop_points: points of top-1 that a precision may lose against fp32 and still be picked by itself.
     """
 
     path: Path
@@ -103,6 +107,7 @@ class Bundle:
     labels: Tuple[str, ...]
     precisions: Mapping[str, Precision]
     versions: Mapping[str, str]
+    max_drop_points: float
 
     @property
     def specs(self) -> Dict[str, Any]:
@@ -206,6 +211,7 @@ def _parse(values: Mapping[str, Any], folder: Path, where: Path) -> Bundle:
             for name, entry in take("precisions", dict).items()
         },
         versions=take("versions", dict),
+        max_drop_points=_parse_max_drop(values, where),
     )
     wrong = None
     if not labels or not all(isinstance(label, str) for label in labels):
@@ -245,6 +251,13 @@ def _parse_input(entry: Any, index: int, batch: Any, where: Path) -> BundleInput
                 f"  {_export_again(where.parent)}"
             )
     return parsed
+
+
+def _parse_max_drop(values: Mapping[str, Any], where: Path) -> float:
+    value = values.get(MAX_DROP_FIELD, DEFAULT_MAX_DROP_POINTS)
+    if isinstance(value, bool) or not isinstance(value, _NUMBER) or not 0 <= value <= 100:
+        raise EdgeError(f"{where}: field {MAX_DROP_FIELD!r} is {value!r}; points from 0 to 100 are expected")
+    return float(value)
 
 
 def _parse_window(entry: Mapping[str, Any], where: Path) -> Window:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Callable
+from typing import Callable, List, Tuple
 
 import cv2
 
@@ -29,13 +29,25 @@ def positive_float(text: str) -> float:
     return value
 
 
+def cpu_list(text: str) -> Tuple[int, ...]:
+    """Return a command line value like "0-3,6" as numbers of CPUs (for `type=` of argparse)."""
+    numbers: List[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal():
+            raise argparse.ArgumentTypeError(f"{text!r} was given; CPUs like 0-3,6 are expected")
+        numbers += range(int(first), int(last or first) + 1)
+    return tuple(numbers)
+
+
 def add_model_options(parser: argparse.ArgumentParser, precision_help: str) -> None:
-    """Add --bundle, --precision, --engine and --threads."""
+    """Add --bundle, --precision, --engine, --threads and --cpus."""
     names = ", ".join(entry.name for entry in ENGINES)
     parser.add_argument("--bundle", required=True, metavar="FOLDER", help="the bundle, as export wrote it")
     parser.add_argument("--precision", default="auto", help=precision_help)
     parser.add_argument("--engine", default="auto", help=f"auto or one of: {names}")
     parser.add_argument("--threads", type=positive_int, help="threads of one inference (default: the engine's choice)")
+    parser.add_argument("--cpus", type=cpu_list, metavar="LIST", help="bind them to these CPUs, like 0-3,6")
 
 
 def run_command(command: Callable[[], int]) -> int:

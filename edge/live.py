@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace, stop: StopRequest) -> int:
     console = Console(stderr=args.jsonl == "-", highlight=False, soft_wrap=True)
     options = stream_options(args)
-    recognizer = ActionRecognizer.from_bundle(args.bundle, args.engine, args.precision, args.threads)
+    recognizer = ActionRecognizer.from_bundle(args.bundle, args.engine, args.precision, args.threads, cpus=args.cpus)
     console.print(f"{args.bundle}: {recognizer.bundle.model} in {recognizer.precision} by {recognizer.engine.name}")
     summary = StreamSummary()
     with ExitStack() as stack:

@@ -1,16 +1,12 @@
-"""Measuring a bundle: times of preprocessing and inference, loading, memory.
+"""What is predicted over and over, and how long it takes.
 
-A number is measured or it is None: a percentile that so few samples cannot show, a peak of memory that the
-system does not tell.
+A number is measured or it is None: a percentile that so few samples cannot show.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
@@ -26,7 +22,6 @@ DEFAULT_SIZES = {"rgb": (640, 480), "depth": (320, 240)}
 # The share of a frame's width and height that a body takes there: about 7 % of the area is not background.
 _BODY_SHARE = (0.14, 0.5)
 _RANDOM_SKELETONS, _RANDOM_SAMPLES = 68, 180  # the mean lengths of the recordings there
-_PEAK_FIELD = "VmHWM:"
 
 
 @dataclass(frozen=True)
@@ -132,79 +127,63 @@ def percentiles(times_ms: Sequence[float]) -> Percentiles:
 
 
 @dataclass(frozen=True)
-class Alone:
-    """A precision in a process of its own that loads it and predicts one clip.
+class Times:
+    """Milliseconds of every iteration.
 
     Attributes:
-      load_ms: reading and checking the bundle, importing the engine, loading the model.
-      first_prediction_ms: the first prediction.
-      peak_memory_bytes: the largest resident memory of that process; None where the system does not tell.
+      preprocess_ms: making the network's inputs.
+      engine_ms: by name, the engine alone on inputs that are made already.
+      added_ms: by name, a whole prediction without its preprocessing: the engine and what the recogniser adds.
+      total_ms: by name, a whole prediction.
     """
-
-    load_ms: float
-    first_prediction_ms: float
-    peak_memory_bytes: Optional[int]
-
-
-def measure_alone(path: str, engine: str, precision: str, threads: Optional[int], choice: InputChoice) -> Alone:
-    """Return what one precision costs alone, measured in a fresh process."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-        return pool.submit(_load_and_predict, path, engine, precision, threads, choice).result()
-
-
-def _load_and_predict(path: str, engine: str, precision: str, threads: Optional[int], choice: InputChoice) -> Alone:
-    start = time.perf_counter()
-    recognizer = ActionRecognizer.from_bundle(path, engine, precision, threads)
-    load_ms = (time.perf_counter() - start) * 1000
-    clip = make_input(recognizer.bundle, choice)
-    start = time.perf_counter()
-    recognizer.predict(clip.frames, clip.skeleton, clip.inertial)
-    return Alone(load_ms, (time.perf_counter() - start) * 1000, peak_memory_bytes())
-
-
-def peak_memory_bytes() -> Optional[int]:
-    """Return the largest resident memory of this process so far; None where there is no /proc.
-
-    Not `ru_maxrss`: that one starts at the memory of whoever started the process.
-    """
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return None
-    fields = (line.split() for line in status.read_text().splitlines())
-    return next((int(field[1]) * 1024 for field in fields if field and field[0] == _PEAK_FIELD), None)
-
-
-@dataclass(frozen=True)
-class Times:
-    """Milliseconds of every iteration: preprocessing once, then inference with each precision."""
 
     preprocess_ms: List[float]
-    inference_ms: Dict[str, List[float]]
+    engine_ms: Dict[str, List[float]]
+    added_ms: Dict[str, List[float]]
+    total_ms: Dict[str, List[float]]
+
+    def overhead_percent(self, name: str) -> float:
+        """Return what the recogniser adds to the engine's own time, in percent of it, by the medians."""
+        engine_ms = float(np.median(self.engine_ms[name]))
+        return (float(np.median(self.added_ms[name])) / engine_ms - 1) * 100
 
 
 def measure_times(recognizers: Mapping[str, ActionRecognizer], clip: ClipInput, warmup: int, iterations: int) -> Times:
-    """Return the times of precisions that take turns, so that whatever else the machine does meets all alike.
+    """Return the times of recognisers that take turns, so that whatever else the machine does meets all alike.
 
     Args:
-      recognizers: precision to recogniser, all of one bundle.
+      recognizers: by name, all of one bundle.
       clip: what they predict.
       warmup: iterations that do not count.
       iterations: iterations that do.
     """
-    any_one = next(iter(recognizers.values()))
-    times = Times([], {name: [] for name in recognizers})
+    names = list(recognizers)
+    times = Times([], _empty(names), _empty(names), _empty(names))
     for iteration in range(-warmup, iterations):
-        start = time.perf_counter()
-        inputs, _ = any_one.prepare(clip.frames, clip.skeleton, clip.inertial)
-        preprocess_ms = (time.perf_counter() - start) * 1000
-        if iteration >= 0:
-            times.preprocess_ms.append(preprocess_ms)
-        turn = list(recognizers) if iteration % 2 == 0 else list(recognizers)[::-1]
-        for name in turn:
-            start = time.perf_counter()
-            recognizers[name].engine.run(inputs)
-            inference_ms = (time.perf_counter() - start) * 1000
+        forward = iteration % 2 == 0
+        for name in names if forward else names[::-1]:
+            engine_ms = _time_engine(recognizers[name], clip) if forward else 0.0
+            prediction = recognizers[name].predict(clip.frames, clip.skeleton, clip.inertial)
+            if not forward:
+                engine_ms = _time_engine(recognizers[name], clip)
             if iteration >= 0:
-                times.inference_ms[name].append(inference_ms)
+                times.preprocess_ms.append(prediction.preprocess_ms)
+                times.engine_ms[name].append(engine_ms)
+                times.added_ms[name].append(prediction.latency_ms - prediction.preprocess_ms)
+                times.total_ms[name].append(prediction.latency_ms)
     return times
+
+
+def _empty(names: List[str]) -> Dict[str, List[float]]:
+    return {name: [] for name in names}
+
+
+def _time_engine(recognizer: ActionRecognizer, clip: ClipInput) -> float:
+    """Return the milliseconds of the engine alone, after the same work that a prediction does before it.
+
+    Threads that have gone to sleep meanwhile, and caches that were used, are no work of the recogniser's.
+    """
+    inputs, _ = recognizer.prepare(clip.frames, clip.skeleton, clip.inertial)
+    start = time.perf_counter()
+    recognizer.engine.run(inputs)
+    return (time.perf_counter() - start) * 1000

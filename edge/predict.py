@@ -99,7 +99,9 @@ def _items(parser: argparse.ArgumentParser, args: argparse.Namespace) -> List[It
 
 def _run(args: argparse.Namespace, files: Optional[List[Item]], stop: StopRequest) -> int:
     options = stream_options(args)
-    recognizer = ActionRecognizer.from_bundle(args.bundle, args.engine, args.precision, args.threads)
+    recognizer = ActionRecognizer.from_bundle(
+        args.bundle, args.engine, args.precision, args.threads, cpus=args.cpus, warmup=0
+    )
     if not args.json:
         print(f"{args.bundle}: {recognizer.bundle.model} in {recognizer.precision} by {recognizer.engine.name}")
     items = files if files is not None else _items_of_folders(args, recognizer.bundle)

@@ -13,7 +13,8 @@ import numpy as np
 
 from edge.bundle import Bundle, read_bundle
 from edge.checks import check_entries
-from edge.engines import Engine, load_engine, pick_engine, pick_precision
+from edge.engines import Engine, EngineOptions, load_engine
+from edge.engines.choice import choose
 from edge.errors import EdgeError
 from edge.preprocess import prepare_clip
 from edge.sampling import Entries, Track, regular_track
@@ -79,27 +80,35 @@ class ActionRecognizer:
         engine: str = "auto",
         precision: str = "auto",
         threads: Optional[int] = None,
+        *,
+        cpus: Optional[Tuple[int, ...]] = None,
+        warmup: int = 1,
     ) -> ActionRecognizer:
         """Return a recogniser for a bundle.
 
         Args:
           path: the bundle's folder.
-          engine: one of `edge.engines.ENGINES` by name; "auto" takes the first one installed.
-          precision: one that the bundle has; "auto" takes the one the engine runs best.
-          threads: number of threads of one inference; None leaves it to the engine.
+          engine: one of `edge.engines.ENGINES` by name; "auto" takes the first one that works here.
+          precision: one that the bundle has; "auto" takes the one the engine runs best. Which were taken, and why,
+            goes to the log "edge".
+          threads: number of threads of one inference; None: as many as `cpus`, or the engine's own choice.
+          cpus: numbers of the CPUs that the calling thread and the engine's are bound to; None: any.
+          warmup: runs on zeros before this returns, so that the first prediction is as quick as the others.
 
         Raises:
           EdgeError: if the bundle is damaged, or engine or precision cannot be had.
         """
-        entry = pick_engine(engine)
         bundle = read_bundle(path)
         if bundle.batch not in (None, 1):
             raise EdgeError(
                 f"{path} takes {bundle.batch} clips at a time; one clip at a time is what is recognised here\n"
                 f"  Export it for that: python -m export --workdir=RUN --bundle={path} --batch=1"
             )
-        picked = pick_precision(entry, bundle.precisions, precision)
-        return cls(bundle, load_engine(entry, bundle.precisions[picked].path, threads), picked)
+        choice = choose(bundle, engine, precision)
+        loaded = load_engine(choice.entry, choice.model_path, EngineOptions(threads, cpus))
+        for _ in range(warmup):
+            loaded.run({entry.name: np.zeros((1, *entry.shape), np.float32) for entry in bundle.inputs})
+        return cls(bundle, loaded, choice.precision)
 
     def predict(
         self,

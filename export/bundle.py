@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.bundle import BUNDLE_FILE, FORMAT_VERSION, read_bundle, sha256_of
+from edge.bundle import BUNDLE_FILE, FORMAT_VERSION, MAX_DROP_FIELD, read_bundle, sha256_of
 from edge.errors import EdgeError
 from edge.preprocess import spec_to_dict
 from export.accuracy import Accuracy, McNemar
@@ -19,7 +19,6 @@ from export.errors import ExportError
 from export.formats import Format, Options
 from export.head import Head
 from export.inputs import ModelInput
-from export.tensorrt.plan import MAX_DROP_FIELD
 from hartx.run import Run, config_digest
 
 CALIBRATION_FILE = "calibration.json"

@@ -10,8 +10,8 @@ that the device has. Python 3.8 and up.
   builder      carries a plan out
   cache        scales as TensorRT's own calibration cache
   calibration  the scales of calibration.json, and a calibrator that hands them over
-  cuda         the GPU: its name, its memory, a stream
-  runner       an engine that runs on arrays
   choose       times of engines that take turns, and which one is kept
-  record       the JSON beside an engine, and whether an engine may be loaded here
+  record       an engine and the JSON beside it
+
+The GPU, an engine that runs on arrays, and whether it may be loaded here: `edge.engines`.
 """

@@ -32,29 +32,9 @@ def find_tensorrt() -> Any:
         raise EdgeError(
             f"TensorRT's Python module cannot be imported: {error}\n"
             f"  On a Jetson it comes with JetPack: sudo apt install nvidia-jetpack, and a virtual environment made by\n"
-            f"  python3 -m venv --system-site-packages. Elsewhere: pip install -r export/requirements-tensorrt.txt\n"
+            f"  python3 -m venv --system-site-packages. Elsewhere: pip install -r edge/requirements-tensorrt.txt\n"
             f"  To see the plan on a machine without it: --dry-run --tensorrt_version=10.3.0"
         ) from None
-
-
-def make_logger(trt: Any) -> Any:
-    """Return a logger that keeps TensorRT's errors, in `errors`, for our own messages.
-
-    TensorRT keeps a pointer to the first one of a process: make one, and hold it as long as anything of TensorRT lives.
-    """
-
-    class Errors(trt.ILogger):  # type: ignore[misc]  # known on the device only
-        """Collects errors and drops the rest."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)  # its C++ half wants this very call
-            self.errors: List[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self.errors.append(message.strip())
-
-    return Errors()
 
 
 def has_int8(trt: Any, logger: Any) -> bool:
@@ -68,7 +48,7 @@ def build_engine(trt: Any, logger: Any, plan: Plan, build: Build, bundle: Path, 
 
     Args:
       trt: the tensorrt module.
-      logger: from `make_logger`.
+      logger: from `edge.engines.tensorrt.make_logger`.
       plan: the plan.
       build: which of its engines.
       bundle: the bundle's folder.

@@ -10,8 +10,8 @@ from typing import Dict, List, Mapping, Optional, Tuple
 import numpy as np
 
 from edge.bundle import Bundle
+from edge.engines.tensorrt import Runner
 from edge.errors import EdgeError
-from export.tensorrt.runner import Runner
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ from datetime import datetime, timezone
 from typing import Any, Dict, List, Mapping, Tuple
 
 from edge.bundle import Bundle, read_bundle
+from edge.engines.cuda import Cuda
+from edge.engines.engine_record import ENGINE_FILE, read_record
+from edge.engines.tensorrt import Runner, make_logger
 from edge.errors import EdgeError
 from export.tensorrt import trtexec
-from export.tensorrt.builder import build_engine, find_tensorrt, has_int8, make_logger
+from export.tensorrt.builder import build_engine, find_tensorrt, has_int8
 from export.tensorrt.choose import Candidate, Choice, choose, judge, make_inputs, time_in_turns
-from export.tensorrt.cuda import Cuda
 from export.tensorrt.plan import Build, Plan, Wish, make_plan
-from export.tensorrt.record import ENGINE_FILE, TIMING_CACHE_FILE, read_record, write_engine
-from export.tensorrt.runner import Runner
+from export.tensorrt.record import TIMING_CACHE_FILE, write_engine
 from export.tensorrt.versions import release_of
 
 _WARMUP = 20
@@ -192,7 +193,7 @@ def check(bundle: Bundle, device: Device, iterations: int) -> None:
     Raises:
       EdgeError: if it was not made for this device and bundle, or does not run.
     """
-    record = read_record(bundle, device.trt.__version__, device.cuda.gpu)
+    record = read_record(bundle.path, device.trt.__version__, device.cuda.gpu)
     shapes = next(b["inputs"] for b in record["plan"]["builds"] if b["precision"] == record["precision"])
     runner = Runner(device.trt, device.logger, device.cuda, (bundle.path / ENGINE_FILE).read_bytes())
     try:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from edge.bundle import BUNDLE_FILE, Bundle, sha256_of
+from edge.bundle import Bundle, sha256_of
 from edge.errors import EdgeError
 from export.tensorrt.onnx_header import OnnxHeader, read_header
 from export.tensorrt.versions import Release, release_of
 
 PRECISIONS = ("auto", "fp16", "int8")
 CALIBRATORS = ("qdq", "implicit")
-
-# Points of top-1 that a smaller precision may lose, unless bundle.json or the user says otherwise.
-DEFAULT_MAX_DROP = 0.5
-MAX_DROP_FIELD = "max_drop_points"
 
 
 @dataclass(frozen=True)
@@ -144,7 +139,7 @@ def make_plan(bundle: Bundle, version: str, wish: Wish) -> Plan:
         tool="tensorrt" if release.python else "trtexec",
         timing_cache=release.timing_cache,
         asks_for_int8=release.precision_flags and release.python,
-        max_drop=_max_drop(bundle) if wish.max_drop is None else wish.max_drop,
+        max_drop=bundle.max_drop_points if wish.max_drop is None else wish.max_drop,
         builds=tuple(builds),
         notes=tuple(notes),
     )
@@ -266,12 +261,3 @@ def _shapes(path: Path, header: OnnxHeader, batch: int) -> Dict[str, Tuple[int, 
         first, rest = entry.shape[0], tuple(size for size in entry.shape[1:] if size is not None)
         shapes[entry.name] = (batch if first is None else first, *rest)
     return shapes
-
-
-def _max_drop(bundle: Bundle) -> float:
-    """Return the budget that bundle.json records, or the usual one."""
-    where = bundle.path / BUNDLE_FILE
-    value = json.loads(where.read_text(encoding="utf-8")).get(MAX_DROP_FIELD, DEFAULT_MAX_DROP)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 100:
-        raise EdgeError(f"{where}: field {MAX_DROP_FIELD!r} is {value!r}; points from 0 to 100 are expected")
-    return float(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import pkgutil
 import sys
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 
 import edge
+from edge.engines import ENGINES
 
 FOREIGN = ("jax", "jaxlib", "flax", "hartx", "export", "datasets", "configs", "tensorflow", "scipy")
-MODULES = [module.name for module in pkgutil.walk_packages(edge.__path__, "edge.")]
+# Engines whose package is not installed cannot be imported, which is why they are modules of their own.
+LACKING = {entry.module for entry in ENGINES if importlib.util.find_spec(entry.package) is None}
+MODULES = [module.name for module in pkgutil.walk_packages(edge.__path__, "edge.") if module.name not in LACKING]
 
 
 def loaded_by(run_python, statement: str) -> set:
@@ -37,6 +41,11 @@ def test_no_module_pulls_in_what_the_device_does_not_have(run_python):
 )
 def test_training_does_not_load_an_engine(run_python, module):
     assert "onnxruntime" not in loaded_by(run_python, f"import {module}")
+
+
+def test_the_table_of_engines_and_the_doctor_need_nothing_installed(run_python):
+    loaded = loaded_by(run_python, "import edge.engines, edge.engines.cuda, edge.engines.processor")
+    assert loaded.isdisjoint({"numpy", "cv2", "onnxruntime", "openvino", "tensorrt"})
 
 
 def test_importing_edge_alone_loads_no_library(run_python):

@@ -29,8 +29,9 @@ def test_text_shows_action_top5_latency_and_what_is_missing(make_bundle, write_v
     folder, clip = make_bundle("rgb", "skeleton"), write_video()
     assert predict.main([f"--bundle={folder}", str(clip), "--precision=int8", "--threads=1"]) == 0
     out = capsys.readouterr().out
-    expected = ActionRecognizer.from_bundle(folder, precision="int8").predict(read_video(clip).values)
-    assert "tiny in int8 by onnxruntime" in out
+    recognizer = ActionRecognizer.from_bundle(folder, precision="int8")
+    expected = recognizer.predict(read_video(clip).values)
+    assert f"tiny in int8 by {recognizer.engine.name}" in out
     assert f"{expected.action}, {expected.confidence:.1%} sure" in out
     for score in expected.top5:
         assert f"{score.confidence:6.1%}" in out

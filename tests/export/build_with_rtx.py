@@ -19,8 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import tensorrt_rtx
 
 from edge.bundle import read_bundle
+from edge.engines.tensorrt import make_logger
 from edge.errors import EdgeError
-from export.tensorrt.builder import build_engine, make_logger
+from export.tensorrt.builder import build_engine
 from export.tensorrt.plan import Wish, make_plan
 from export.tensorrt.versions import RTX
 

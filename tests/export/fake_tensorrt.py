@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from edge.engines.cuda import Gpu
 from edge.errors import EdgeError
-from export.tensorrt.cuda import Gpu
 from export.tensorrt.onnx_header import read_header
 from tests.export.tensorrt_bundle import LABELS
 from tests.export.tensorrt_names import MODULE, read_api
@@ -48,12 +48,15 @@ class World:
 
 
 class FakeCuda:
-    """Stands for `export.tensorrt.cuda.Cuda`."""
+    """Stands for `edge.engines.cuda.Cuda`."""
 
     stream = 77
 
     def __init__(self, world: World, gpu: Gpu, free_bytes: int = 1 << 20) -> None:
         self._world, self.gpu, self._free_bytes = world, gpu, free_bytes
+
+    def use_here(self) -> None:
+        pass
 
     def allocate(self, size_bytes: int) -> int:
         if size_bytes > self._free_bytes:
@@ -169,9 +172,7 @@ class _Config:
 
     def add_optimization_profile(self, profile: Any) -> int:
         self.profiles = _inside(profile).shapes
-        valid = all(
-            low <= best <= high for shapes in self.profiles.values() for low, best, high in zip(*shapes, strict=True)
-        )
+        valid = all(low <= best <= high for shapes in self.profiles.values() for low, best, high in zip(*shapes))
         return 0 if valid else -1
 
     def set_calibration_profile(self, profile: Any) -> bool:
@@ -297,7 +298,7 @@ class _Context:
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._shapes[name] = shape
         low, _, high = self._note["profiles"].get(name, (shape, shape, shape))
-        return all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True))
+        return all(a <= b <= c for a, b, c in zip(low, shape, high))
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         assert name == "logits"

@@ -31,7 +31,7 @@ def make_model(
     }
     nodes, video = [], "video"
     if qdq:
-        constants |= {"scale": np.float32(SCALES["video"]), "zero": np.int8(zero_point)}
+        constants.update({"scale": np.float32(SCALES["video"]), "zero": np.int8(zero_point)})
         nodes.append(helper.make_node("QuantizeLinear", ["video", "scale", "zero"], ["video_int8"], name="quantize"))
         nodes.append(
             helper.make_node("DequantizeLinear", ["video_int8", "scale", "zero"], ["restored"], name="restore")
@@ -95,8 +95,8 @@ def seal(folder: Path, top1: Mapping[str, float | None], extra: Mapping[str, Any
         {"name": "video", "modality": "depth", "shape": ["batch", 1, 4, 16, 16], "layout": "NCDHW"},
         {"name": "skeleton", "modality": "skeleton", "shape": ["batch", 6, 75], "layout": "NTC"},
     ]
-    for entry, spec in zip(inputs, (DEPTH, SKELETON), strict=True):
-        entry |= {"dtype": "float32", "preprocess": spec_to_dict(spec)}
+    for entry, spec in zip(inputs, (DEPTH, SKELETON)):
+        entry.update({"dtype": "float32", "preprocess": spec_to_dict(spec)})
     values = {
         "format_version": FORMAT_VERSION,
         "model": "small",

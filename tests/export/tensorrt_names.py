@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 API_FILE = Path(__file__).with_name("tensorrt_api.json")
-_CODE = Path(__file__).parents[2] / "export" / "tensorrt"
-_FILES = ("builder.py", "calibration.py", "runner.py")
+_CODE = Path(__file__).parents[2]
+_FILES = ("export/tensorrt/builder.py", "export/tensorrt/calibration.py", "edge/engines/tensorrt.py")
 
 MODULE = "module"
 

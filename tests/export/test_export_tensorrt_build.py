@@ -12,13 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edge.engines.cuda import Gpu
+from edge.engines.tensorrt import Runner
 from edge.errors import EdgeError
 from export.tensorrt import choose as choosing
 from export.tensorrt import command
 from export.tensorrt.__main__ import main
 from export.tensorrt.choose import Candidate, choose
-from export.tensorrt.cuda import Gpu
-from export.tensorrt.runner import Runner
 from tests.export.fake_tensorrt import FakeCuda, World, make_tensorrt
 from tests.export.tensorrt_bundle import make_model, seal, write_bundle
 from tests.export.tensorrt_names import read_api

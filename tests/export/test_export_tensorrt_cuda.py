@@ -1,4 +1,4 @@
-"""The GPU as `export.tensorrt.cuda` sees it, through a driver library of our own that a C compiler makes.
+"""The GPU as `edge.engines.cuda` sees it, through a driver library of our own that a C compiler makes.
 
 It has the functions of libcuda.so.1 that we call, with the types of cuda.h, and keeps "GPU memory" in this process: a
 wrong order or width of arguments shows here and not first on a device.
@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge.engines.cuda import Cuda
 from edge.errors import EdgeError
-from export.tensorrt.cuda import Cuda
 
 _DRIVER = r"""
 #include <stdlib.h>
 #include <string.h>
 typedef unsigned long long CUdeviceptr;
-static int stream_object, context_object, current;
+static int stream_object, context_object;
+static __thread int current;
 int cuInit(unsigned flags) { return flags ? 1 : getenv("NO_GPU") ? 100 : 0; }
 int cuDeviceGet(int *device, int ordinal) { *device = 5; return ordinal; }
 int cuDeviceGetName(char *name, int size, int device) { strncpy(name, "Orin", size); return device != 5; }
@@ -33,6 +35,7 @@ int cuStreamCreate(void **stream, unsigned flags) { *stream = &stream_object; re
 int cuStreamSynchronize(void *stream) { return stream != &stream_object; }
 int cuMemAlloc_v2(CUdeviceptr *address, size_t size) {
   if (size > (1u << 30)) return 2;
+  if (!current) return 201;
   *address = (CUdeviceptr)malloc(size); return 0; }
 int cuMemFree_v2(CUdeviceptr address) { free((void *)address); return 0; }
 int cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t size, void *stream) {
@@ -88,3 +91,21 @@ def test_no_gpu_is_an_error(driver, monkeypatch):
 def test_no_driver_is_an_error():
     with pytest.raises(EdgeError, match="there is no NVIDIA driver here"):
         Cuda("libno_such_driver.so.1")
+
+
+def test_another_thread_must_say_that_it_uses_the_gpu(driver):
+    cuda, said = Cuda(driver), []
+
+    def use(first) -> None:
+        try:
+            first()
+            cuda.free(cuda.allocate(16))
+            said.append("done")
+        except EdgeError as error:
+            said.append(str(error))
+
+    for first in (lambda: None, cuda.use_here):
+        thread = threading.Thread(target=use, args=[first])
+        thread.start()
+        thread.join()
+    assert "code 201" in said[0] and said[1] == "done"

@@ -1,16 +1,74 @@
-"""An engine that runs on arrays."""
+"""TensorRT on an NVIDIA GPU: the engine that `python -m export.tensorrt` has built on this device.
+
+Releases 8.5 to 11, whose interface for running is one: named tensors and `execute_async_v3`. Variables are named after
+TensorRT's classes (engine, context, ...); the test of the names we use relies on it.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Tuple
+import importlib
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
+from edge.engines import EngineOptions
+from edge.engines.cuda import Cuda
+from edge.engines.engine_record import read_record, read_unchecked
 from edge.errors import EdgeError
-from export.tensorrt.cuda import Cuda
 
 # By the names of TensorRT's own types. Its `nptype` fails in 8.5 and 8.6 with numpy 1.24, which removed `np.bool`.
 _DTYPES: Dict[str, Any] = {"FLOAT": np.float32, "HALF": np.float16}
+
+
+class TensorRtEngine:
+    """A bundle's engine in TensorRT; see `edge.engines.Engine` for the methods."""
+
+    name = "tensorrt"
+
+    def __init__(self, model_path: Path, options: EngineOptions) -> None:
+        trt = importlib.import_module("tensorrt")
+        cuda = Cuda()
+        read_record(model_path.parent, trt.__version__, cuda.gpu)
+        self._logger = make_logger(trt)  # TensorRT does not keep it alive
+        self._runner = Runner(trt, self._logger, cuda, model_path.read_bytes())
+
+    @classmethod
+    def lacks(cls, folder: Path) -> Optional[str]:
+        try:
+            trt = importlib.import_module("tensorrt")
+            read_unchecked(folder)  # before the GPU is looked for: this is what most bundles lack
+            read_record(folder, trt.__version__, Cuda().gpu)
+        except (ImportError, EdgeError) as error:
+            return str(error)
+        return None
+
+    @classmethod
+    def doubts(cls, precision: str) -> Optional[str]:
+        return None
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        return self._runner.run(inputs)
+
+
+def make_logger(trt: Any) -> Any:
+    """Return a logger that keeps TensorRT's errors, in `errors`, for our own messages.
+
+    TensorRT keeps a pointer to the first one of a process: make one, and hold it as long as anything of TensorRT lives.
+    """
+
+    class Errors(trt.ILogger):  # type: ignore[misc]  # known on the device only
+        """Collects errors and drops the rest."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)  # its C++ half wants this very call
+            self.errors: List[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                self.errors.append(message.strip())
+
+    return Errors()
 
 
 class Runner:
@@ -21,7 +79,7 @@ class Runner:
 
         Args:
           trt: the tensorrt module.
-          logger: from `builder.make_logger`.
+          logger: from `make_logger`.
           cuda: the GPU.
           serialized: the engine.
 
@@ -51,6 +109,7 @@ class Runner:
         Raises:
           EdgeError: if the inputs do not fit the engine, or the GPU fails.
         """
+        self._cuda.use_here()
         context = self._context
         arrays = {name: np.ascontiguousarray(inputs[name], self._dtypes[name]) for name in self._inputs}
         for name, array in arrays.items():  # they must live until the stream has read them
@@ -69,6 +128,7 @@ class Runner:
 
     def close(self) -> None:
         """Give the memory back."""
+        self._cuda.use_here()
         for address, _ in self._buffers.values():
             self._cuda.free(address)
         self._buffers.clear()

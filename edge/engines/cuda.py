@@ -9,11 +9,12 @@ import ctypes
 from ctypes import byref, c_char_p, c_int, c_size_t, c_uint, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from edge.errors import EdgeError
+
+if TYPE_CHECKING:
+    import numpy as np  # not at run time: edge.doctor looks for the GPU where nothing is installed yet
 
 LIBRARY = "libcuda.so.1"
 # CUdevice_attribute in cuda.h
@@ -55,6 +56,15 @@ class Gpu:
     driver: str
 
 
+def has_driver() -> bool:
+    """Return whether there is an NVIDIA driver."""
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError:
+        return False
+    return True
+
+
 class Cuda:
     """The first GPU, its memory, and one stream."""
 
@@ -70,7 +80,9 @@ class Cuda:
         try:
             self._library = ctypes.CDLL(library)
         except OSError as error:
-            raise EdgeError(f"there is no NVIDIA driver here: {error}\n  Engines are built on the device") from None
+            raise EdgeError(
+                f"there is no NVIDIA driver here: {error}\n  TensorRT engines are built and run on the device"
+            ) from None
         for name, arguments in _SIGNATURES.items():
             function = getattr(self._library, name)
             function.argtypes, function.restype = arguments, c_int
@@ -79,10 +91,15 @@ class Cuda:
         self._call("cuDeviceGet", byref(device), 0)
         # The primary context is the one that TensorRT uses too.
         self._call("cuDevicePrimaryCtxRetain", byref(context), device)
-        self._call("cuCtxSetCurrent", context)
+        self._context = context
+        self.use_here()
         self._call("cuStreamCreate", byref(stream), 0)
         self.stream: int = stream.value or 0
         self.gpu = self._describe(device)
+
+    def use_here(self) -> None:
+        """Make the GPU that of the calling thread, which is not always the one that opened it."""
+        self._call("cuCtxSetCurrent", self._context)
 
     def allocate(self, size_bytes: int) -> int:
         """Return the address of new memory on the GPU.

@@ -1,0 +1,21 @@
+# JetPack 5 (Xavier, Orin): Ubuntu 20.04, Python 3.8, TensorRT 8.5. Not built and not run by us.
+# Build in the folder that holds edge/ and export/:
+#   docker build -f edge/docker/jetpack5.Dockerfile -t hartx-edge .
+#   docker run --rm -it --runtime nvidia --device /dev/video0 -v "$PWD/bundles:/bundles" hartx-edge
+FROM nvcr.io/nvidia/l4t-jetpack:r35.4.1
+
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3-pip python3-venv python3-libnvinfer \
+    && rm -rf /var/lib/apt/lists/*
+
+# TensorRT's Python module belongs to the system, so the environment must see it.
+RUN python3 -m venv --system-site-packages /opt/hartx
+ENV PATH=/opt/hartx/bin:$PATH
+COPY edge/requirements.txt /tmp/requirements.txt
+RUN pip install --no-cache-dir --upgrade pip && pip install --no-cache-dir -r /tmp/requirements.txt
+
+WORKDIR /hartx
+COPY edge edge
+COPY export/__init__.py export/__init__.py
+COPY export/tensorrt export/tensorrt
+CMD ["python", "-m", "edge.doctor"]

@@ -1,0 +1,89 @@
+"""OpenVINO: on the CPU, and on the GPU that is in an Intel processor.
+
+By itself OpenVINO computes a model's float layers in whatever the processor is fastest in: bfloat16 on a CPU that has
+it, float16 on a GPU. That is one engine here; float32 on every CPU is another one, so that which of the two computes
+is said by name. int8 layers are int8 in both.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+import numpy as np
+import openvino
+
+from edge.engines import EngineOptions
+from edge.engines.processor import sums_int8_exactly
+from edge.errors import EdgeError
+
+
+class OpenVinoEngine:
+    """A model in OpenVINO on the CPU; see `edge.engines.Engine` for the methods."""
+
+    name = "openvino"
+    device = "CPU"
+    hints: Tuple[Tuple[str, str], ...] = ()
+
+    def __init__(self, model_path: Path, options: EngineOptions) -> None:
+        settings: Dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", **dict(self.hints)}
+        if options.num_threads is not None and self.device == "CPU":
+            settings["INFERENCE_NUM_THREADS"] = options.num_threads
+        if options.cpus is not None and self.device == "CPU":
+            settings["ENABLE_CPU_PINNING"] = False  # the threads keep the CPUs that they were started on
+        try:
+            core = openvino.Core()
+            model = core.read_model(str(model_path))
+            # Its kernels are chosen for shapes that are known.
+            model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
+            compiled = core.compile_model(model, self.device, settings)
+        except Exception as error:  # RuntimeError mostly; its versions differ
+            raise EdgeError(f"OpenVINO cannot load {model_path}: {_reason(error)}") from error
+        if len(compiled.outputs) != 1:
+            names = [output.any_name for output in compiled.outputs]
+            raise EdgeError(f"{model_path} has the outputs {names}; one is expected")
+        self._request = compiled.create_infer_request()
+
+    @classmethod
+    def lacks(cls, folder: Path) -> Optional[str]:
+        if cls.device == "CPU":
+            return None
+        devices = openvino.Core().available_devices
+        if any(device.split(".")[0] == cls.device for device in devices):
+            return None
+        return f"OpenVINO finds no {cls.device} here, only {', '.join(devices) or 'nothing'}"
+
+    @classmethod
+    def doubts(cls, precision: str) -> Optional[str]:
+        if precision != "int8" or cls.device != "CPU" or sums_int8_exactly():
+            return None
+        return "int8 sums may overflow in OpenVINO on a CPU without VNNI (avx512_vnni, avx_vnni)"
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        try:
+            self._request.infer(dict(inputs), share_inputs=True)
+        except Exception as error:
+            raise EdgeError(f"OpenVINO cannot run the model: {_reason(error)}") from error
+        # A copy: the next run overwrites it.
+        return np.array(self._request.get_output_tensor(0).data, np.float32)
+
+
+class OpenVinoF32Engine(OpenVinoEngine):
+    """A model in OpenVINO on the CPU, its float layers in float32."""
+
+    name = "openvino-f32"
+    hints = (("INFERENCE_PRECISION_HINT", "f32"),)
+
+
+class OpenVinoGpuEngine(OpenVinoEngine):
+    """A model in OpenVINO on the GPU of an Intel processor."""
+
+    name = "openvino-gpu"
+    device = "GPU"
+
+
+def _reason(error: Exception) -> str:
+    """Return what an exception says, without the places in OpenVINO's source that come first."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Exception from ", "Check '"))]
+    return " ".join(said) or type(error).__name__

@@ -1,0 +1,140 @@
+"""The whole way from a decoded frame to an event, at the rate of a camera.
+
+The frames are in memory and come one by one at the camera's rate, through the very stream that `edge.live` runs:
+capture in a thread of its own, window, engine, smoothing, events. Decoding is not part of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+
+from edge.cold_start import status_bytes
+from edge.errors import EdgeError
+from edge.events import Predicted, Started
+from edge.measure import ClipInput, Percentiles, percentiles
+from edge.recognizer import ActionRecognizer
+from edge.runtime import StreamOptions
+from edge.sampling import Entries
+from edge.sources import ArraySource
+
+# Rates of the sensors of UTD-MHAD.
+_SKELETON_RATE_HZ, _INERTIAL_RATE_HZ = 30.0, 50.0
+_SETTLED = 0.2  # the share of the time after which memory should no longer grow
+_RESIDENT_FIELD = "VmRSS:"
+
+
+@dataclass(frozen=True)
+class StreamTimes:
+    """What a stream did. Latencies are in milliseconds, from the capture of a window's newest frame to the result.
+
+    Attributes:
+      camera_rate_hz: frames per second that the camera gave.
+      seconds: how long.
+      predictions: windows that were recognised.
+      dropped_frames: frames that nobody could look at, because a newer one had come.
+      stride: instants from one prediction to the next, as asked for.
+      widest_stride: the widest one there was; more than `stride` if the engine could not hold it.
+      latency_ms: percentiles of the whole latency.
+      parts_ms: median of each part of it.
+      actions: actions that began.
+      memory_growth_bytes: resident memory at the end, less that after a fifth of the time; None without /proc.
+    """
+
+    camera_rate_hz: float
+    seconds: float
+    predictions: int
+    dropped_frames: int
+    stride: int
+    widest_stride: int
+    latency_ms: Percentiles
+    parts_ms: Dict[str, float]
+    actions: int
+    memory_growth_bytes: Optional[int]
+
+
+class Repeated(Sequence[Any]):
+    """Entries of a clip, over and over, without a copy of them."""
+
+    def __init__(self, entries: Entries, count: int) -> None:
+        self._entries, self._count = entries, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._entries[index % len(self._entries)]
+
+
+def measure_stream(
+    recognizer: ActionRecognizer, clip: ClipInput, rate_hz: float, seconds: float, stride: Optional[int]
+) -> StreamTimes:
+    """Return what a stream of a clip that is repeated does; it takes as long as it is to last.
+
+    Args:
+      recognizer: what watches.
+      clip: frames, skeletons and samples.
+      rate_hz: of the camera.
+      seconds: how long it goes on.
+      stride: instants from one prediction to the next; None for the stream's own choice.
+
+    Raises:
+      EdgeError: if that is too short for a prediction.
+    """
+    frames = clip.frames
+    source = None if frames is None else ArraySource(Repeated(frames, int(seconds * rate_hz)), rate_hz, real_time=True)
+    events = recognizer.stream(
+        source,
+        _tiled(clip.skeleton, seconds, _SKELETON_RATE_HZ),
+        _tiled(clip.inertial, seconds, _INERTIAL_RATE_HZ),
+        skeleton_rate_hz=_SKELETON_RATE_HZ,
+        inertial_rate_hz=_INERTIAL_RATE_HZ,
+        real_time=True,
+        options=StreamOptions(stride=stride),
+    )
+    predictions: List[Predicted] = []
+    actions, settled_bytes = 0, None
+    for event in events:
+        actions += isinstance(event, Started)
+        if isinstance(event, Predicted):
+            predictions.append(event)
+            if settled_bytes is None and event.time_s >= seconds * _SETTLED:
+                settled_bytes = status_bytes(_RESIDENT_FIELD)
+    if not predictions:
+        window_s = recognizer.bundle.window.duration_s
+        raise EdgeError(f"{seconds:g} s of a stream were asked for; more than a window of {window_s:g} s is expected")
+    end_bytes = status_bytes(_RESIDENT_FIELD)
+    grown = None if end_bytes is None or settled_bytes is None else end_bytes - settled_bytes
+    return _summarise(recognizer, predictions, rate_hz, seconds, stride, actions, grown)
+
+
+def _tiled(values: Optional[np.ndarray], seconds: float, rate_hz: float) -> Optional[np.ndarray]:
+    if values is None:
+        return None
+    return values[np.arange(int(seconds * rate_hz)) % len(values)]
+
+
+def _summarise(
+    recognizer: ActionRecognizer,
+    predictions: List[Predicted],
+    rate_hz: float,
+    seconds: float,
+    stride: Optional[int],
+    actions: int,
+    grown: Optional[int],
+) -> StreamTimes:
+    parts = ("decode_ms", "preprocess_ms", "inference_ms", "smoothing_ms", "waiting_ms")
+    return StreamTimes(
+        camera_rate_hz=rate_hz,
+        seconds=seconds,
+        predictions=len(predictions),
+        dropped_frames=predictions[-1].dropped_frames,
+        stride=stride or max(1, recognizer.bundle.window.frames // 2),
+        widest_stride=max(event.stride for event in predictions),
+        latency_ms=percentiles([event.latency.total_ms for event in predictions]),
+        parts_ms={name: float(np.median([getattr(event.latency, name) for event in predictions])) for name in parts},
+        actions=actions,
+        memory_growth_bytes=grown,
+    )
