@@ -164,8 +164,9 @@ class PoseLSTM(Encoder):
           The logits of each member of the reader for the joints found and for those recorded, and the loss of the
           joints found (`joint_loss`).
         """
-        start = jax.random.randint(rngs.dropout(), (), 0, _FRAME_STEP)
-        some, their_joints = (_every(_FRAME_STEP, start, values) for values in (x, joints))
+        step = min(_FRAME_STEP, x.shape[1])
+        start = jax.random.randint(rngs.dropout(), (), 0, step)
+        some, their_joints = (_every(step, start, values) for values in (x, joints))
         loss = joint_loss(self.pose(some), their_joints)
         self.pose.eval()
         found = jax.lax.stop_gradient(self.pose(x))

@@ -65,6 +65,15 @@ def test_every_config_is_sound_and_has_a_docstring_with_its_command(experiment):
     assert f"--config=configs/{experiment.partition(':')[0]}.py" in document
 
 
+def test_joints_are_not_learnt_beside_other_streams():
+    config = base.get_config()
+    config.streams = ("depth", "skeleton")
+    configs.check(config)
+    config.model.depth_members = ("video", "pose")
+    with pytest.raises(HartxError, match="which learns joints from depth alone"):
+        configs.check(config)
+
+
 def test_what_only_changes_a_run_is_no_config_of_its_own():
     with pytest.raises(HartxError, match="config prune only changes a finished run"):
         configs.check(get(PRUNE))
