@@ -203,11 +203,12 @@ class Conv3D(nnx.Module):
         *,
         dtype: DTypeLike = jnp.float32,
         lowering: str = "auto",
+        kernel_init: nnx.Initializer | None = None,
         rngs: nnx.Rngs,
     ) -> None:
         size = (kernel_size,) * 3 if isinstance(kernel_size, int) else kernel_size
         shape = (*size, in_channels, out_channels)
-        draw = init.he(math.prod(size) * out_channels)
+        draw = kernel_init or init.he(math.prod(size) * out_channels)
         self.kernel = nnx.Param(draw(rngs.params(), shape))
         self.strides = strides
         self.padding = (size[0] // 2, size[1] // 2, size[2] // 2)

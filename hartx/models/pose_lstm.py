@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from edge.joints import LAYOUTS
+from hartx.models import init
 from hartx.models.conv3d import Conv3D
 from hartx.models.encoder import Encoder
 from hartx.models.ensemble import Ensemble
@@ -64,7 +65,8 @@ class PoseNet(nnx.Module):
         self.near = FrameConv(width, width, 3, 1, rngs=rngs)
         self.down = FrameConv(width, 2 * width, 3, 2, rngs=rngs)
         self.blocks = nnx.List(FrameConv(2 * width, 2 * width, 3, 1, rngs=rngs) for _ in range(4))
-        self.head = Conv3D(2 * width, 4 * len(JOINTS), 1, rngs=rngs)
+        # Small, so that every cell is believed alike at first and none is ruled out by chance.
+        self.head = Conv3D(2 * width, 4 * len(JOINTS), 1, kernel_init=init.CLASSIFIER, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B T H W 1"]) -> Float[Array, "B T I"]:
         """Return x (right), y (up) and z (away) from the square's middle, in its sides, of the joints in turn."""
