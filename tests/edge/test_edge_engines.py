@@ -173,7 +173,7 @@ def test_threads_and_cpus_reach_openvino(make_bundle, monkeypatch, options, expe
 
     monkeypatch.setattr(openvino, "Core", Core)
     OpenVinoEngine(make_bundle("skeleton") / "model.fp32.onnx", options)
-    assert given == [("CPU", {"PERFORMANCE_HINT": "LATENCY", **expected})]
+    assert given == [("CPU", {"PERFORMANCE_HINT": "LATENCY", "SNIPPETS_MODE": "DISABLE", **expected})]
 
 
 @needs_openvino
