@@ -14,20 +14,37 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-VARIANTS = ("pose", "video")
+RECIPES = {
+    "pose": {
+        "name": "depth",
+        "num_epochs": 60,
+        "optim.learning_rate": 3e-3,
+        "optim.weight_decay": 0.02,
+        "clip.num_frames": 24,
+        "augment.temporal_elastic": 0.2,
+        "auxiliary_loss": 1.0,
+    },
+    "video": {
+        "name": "depth_video",
+        "num_epochs": 45,
+        "optim.learning_rate": 2e-3,
+        "optim.weight_decay": 0.01,
+        "clip.num_frames": 32,  # with fewer, half of which reach the first stage, a clap is no clap
+        "augment.temporal_elastic": 0.25,
+        "model.video.depth": 10,
+        "model.video.width": 32,
+        "model.video.motion_scale": 2.0,
+        "model.video.time_strides": (2, 1, 1, 2, 2, 2),
+    },
+}
 
 
 def get_config(variant: str = "pose") -> ConfigDict:
-    if variant not in VARIANTS:
-        raise ValueError(f"configs/depth.py:{variant} was given; one of {', '.join(VARIANTS)} is expected")
+    if variant not in RECIPES:
+        raise ValueError(f"configs/depth.py:{variant} was given; one of {', '.join(RECIPES)} is expected")
     config = base.get_config()
-    config.name = "depth"
     config.streams = ("depth",)
     config.model.depth_members = (variant,)
-    config.num_epochs = 60
-    config.optim.learning_rate = 3e-3
-    config.optim.weight_decay = 0.02
-    config.clip.num_frames = 24
     config.clip.views = 3
     config.clip.crop = 64
     config.clip.extent_m = 2.1
@@ -35,22 +52,8 @@ def get_config(variant: str = "pose") -> ConfigDict:
     config.augment.tilt_degrees = 12.0
     config.augment.body_stretch = 0.12
     config.augment.body_shear = 0.08
-    config.augment.temporal_elastic = 0.2
     config.augment.depth_noise = 0.02
     config.mixing.cutmix = 0.0
-    config.auxiliary_loss = 1.0
     config.ema_decay = 0.99
-    if variant == "video":
-        config.name = "depth_video"
-        config.num_epochs = 45
-        config.optim.learning_rate = 2e-3
-        config.optim.weight_decay = 0.01
-        # With fewer frames, half of which reach the first stage, a clap is no clap.
-        config.clip.num_frames = 32
-        config.model.video.depth = 10
-        config.model.video.width = 32
-        config.model.video.motion_scale = 2.0
-        config.model.video.time_strides = (2, 1, 1, 2, 2, 2)
-        config.augment.temporal_elastic = 0.25
-        config.auxiliary_loss = 0.0
+    config.update_from_flattened_dict(RECIPES[variant])
     return config

@@ -40,14 +40,15 @@ def check(model: ir.Model) -> None:
         for node in model.graph
         if node.op_type in _FORBIDDEN
     ]
+    shaped = _with_shapes(model)
     problems += [
         f"  Transpose {node.name}: the video path must be channels-first throughout"
-        for node in _video_path(_with_shapes(model))
+        for node in _video_path(shaped)
         if node.op_type == "Transpose"
     ]
     if problems:
         raise ExportError("the exported graph has operators that do not belong there\n" + "\n".join(problems))
-    if dynamic := values_of_unknown_size(model):
+    if dynamic := _unknown_sizes(shaped):
         raise ExportError(f"inputs are of one size, but these values are not: {', '.join(dynamic)}")
 
 
@@ -76,9 +77,13 @@ def _first_opset(op_type: str) -> int:
 
 def values_of_unknown_size(model: ir.Model) -> list[str]:
     """Return the values whose shape does not follow from the inputs' shapes; none if the inputs' are not fixed."""
-    if not all(value.shape is not None and value.shape.is_static() for value in model.graph.inputs):
+    return _unknown_sizes(_with_shapes(model))
+
+
+def _unknown_sizes(shaped: ir.Model) -> list[str]:
+    if not all(value.shape is not None and value.shape.is_static() for value in shaped.graph.inputs):
         return []
-    values = [value for node in _with_shapes(model).graph for value in node.outputs if value.name]
+    values = [value for node in shaped.graph for value in node.outputs if value.name]
     return [str(value.name) for value in values if value.shape is None or not value.shape.is_static()]
 
 

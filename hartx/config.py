@@ -123,13 +123,6 @@ def check(config: ConfigDict) -> None:
             f"config.pretraining names {', '.join(config.pretraining)}; all of config.streams, two or more "
             f"({', '.join(config.streams)}), or none is expected"
         )
-    together = len(config.streams) > 1 and "depth" in config.streams and not config.pretraining
-    if together and "pose" in config.model.depth_members:
-        raise HartxError(
-            f"config.streams {', '.join(config.streams)} without config.pretraining was given with 'pose' in "
-            "config.model.depth_members, which learns joints from depth alone; give ('video',), or pretraining as in "
-            "configs/fusion.py"
-        )
     if "rgb" in config.streams and config.clip.crop > config.clip.resize:
         raise HartxError(f"config.clip.crop={config.clip.crop} is larger than config.clip.resize={config.clip.resize}")
     if config.clip.sampling == "window" and set(config.streams) == {"inertial"}:
@@ -137,6 +130,7 @@ def check(config: ConfigDict) -> None:
             "config.clip.sampling='window' counts frames, and the inertial stream alone has none; "
             "give 'uniform', or another stream beside it"
         )
+    _check_joints(config)
     _check_ranges(config)
     is_test(config.protocol, [])
     if config.batch_size % config.accumulate:
@@ -148,6 +142,27 @@ def check(config: ConfigDict) -> None:
 def learns_joints(config: ConfigDict) -> bool:
     """Return whether this very run learns to find joints in depth; a fusion of trained streams does not."""
     return tuple(config.streams) == ("depth",) and "pose" in config.model.depth_members
+
+
+def _check_joints(config: ConfigDict) -> None:
+    """Raise HartxError where joints cannot be learnt from depth as the config has it."""
+    if "depth" not in config.streams or "pose" not in config.model.depth_members or config.pretraining:
+        return
+    if len(config.streams) > 1:
+        raise HartxError(
+            f"config.streams {', '.join(config.streams)} without config.pretraining was given with 'pose' in "
+            "config.model.depth_members, which learns joints from depth alone; give ('video',), or pretraining as in "
+            "configs/fusion.py"
+        )
+    for field, value in (
+        ("mixing.cutmix", config.mixing.cutmix),
+        ("augment.temporal_mask_ratio", config.augment.temporal_mask_ratio),
+    ):
+        if value:
+            raise HartxError(
+                f"config.{field}={value} was given with 'pose' in config.model.depth_members; 0 is expected, since "
+                "joints cannot be learnt where the depth around them is cut out"
+            )
 
 
 def _check_ranges(config: ConfigDict) -> None:

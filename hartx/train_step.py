@@ -96,7 +96,8 @@ def train_step(
     Args:
       recipe: fixed under jit.
       state: before the step.
-      inputs: stream to clips, split over the devices; BatchNorm sees the whole batch, wherever it lies.
+      inputs: stream to clips, and the joints to be found in depth where they are learnt (`JOINTS_INPUT` of
+        `hartx.models.pose_lstm`), split over the devices; BatchNorm sees the whole batch, wherever it lies.
       labels: action of each clip.
       key: the run's key; every step draws from it anew.
 

@@ -17,10 +17,11 @@ from edge.preprocess import (
     prepare_clip,
     prepare_inertial,
     read_track,
+    thin_depth,
 )
 from edge.sampling import Track, common_span, nearest, segment_times
 from hartx.config import learns_joints
-from hartx.data.depth_transforms import Placed, depth_clip, joints_in_square
+from hartx.data.depth_transforms import Square, depth_clip, joints_in_square, place_square
 from hartx.data.draws import draw_clip
 from hartx.data.inertial_transforms import augment_inertial
 from hartx.data.skeleton_transforms import skeleton_clip
@@ -134,9 +135,11 @@ def training_clip(
         if stream == "rgb":
             inputs[stream] = video_clip(values, spec, draw)
         elif stream == "depth":
-            inputs[stream], placed = depth_clip(values, spec, draw, rng)
+            thinned = thin_depth(values, spec)
+            square = place_square(thinned, spec, draw)
+            inputs[stream] = depth_clip(thinned, square, spec, draw.depth, rng)
             if learns_joints(config):
-                inputs[JOINTS_INPUT] = _joints_of_frames(recording, instants, placed)
+                inputs[JOINTS_INPUT] = _joints_of_frames(recording, instants, square)
         elif stream == "skeleton":
             inputs[stream] = skeleton_clip(values, spec, draw, rng)
         else:
@@ -145,14 +148,14 @@ def training_clip(
     return inputs
 
 
-def _joints_of_frames(recording: Recording, instants: np.ndarray, placed: Placed) -> np.ndarray:
+def _joints_of_frames(recording: Recording, instants: np.ndarray, square: Square) -> np.ndarray:
     """Return the (T, 3 J) joints in the depth frames of these instants; zeros where no skeleton was recorded."""
     shape = (len(instants), 3 * len(JOINTS))
     if recording.skeleton is None:
         return np.zeros(shape, np.float32)
     shown = recording.tracks["depth"].time_s
     joints = read_track("skeleton", recording.skeleton, shown[nearest(shown, instants)])
-    return joints_in_square(joints, placed).reshape(shape)
+    return joints_in_square(joints, square).reshape(shape)
 
 
 def test_clips(recording: Recording, config: ConfigDict, specs: Specs) -> list[dict[str, np.ndarray]]:

@@ -6,7 +6,6 @@ With `NO_DRAW` a clip is exactly what the device sees.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,10 +14,31 @@ from jaxtyping import Float, UInt16
 
 from edge import preprocess
 from edge.preprocess import FOCAL_LENGTH_PER_WIDTH, Body, DepthSpec
-from hartx.data.draws import NO_DRAW, ClipDraw
+from hartx.data.draws import NO_DRAW, ClipDraw, DepthDraw
+from hartx.data.skeleton_transforms import mirror_skeleton
 from hartx.data.space import body_matrix
 
 _FARTHEST_MM = 2**16 - 1  # beyond what can be told from background
+
+
+Points = tuple[np.ndarray, np.ndarray, np.ndarray]  # row, column (pixels) and depth (millimetres) of each
+
+
+def move_points(points: Points, body: Body, focal: np.float32, matrix: Float[np.ndarray, "3 3"]) -> Points:
+    """Return where a pinhole camera sees points that are multiplied by a matrix, about the middle of the body.
+
+    Args:
+      points: rows, columns and depths, float32, all of one shape.
+      body: where its middle is.
+      focal: focal length in pixels.
+      matrix: (x to the right, y up, z away from the camera) to the same.
+    """
+    row, column, depth = points
+    x, y = (column - np.float32(body.column)) * depth / focal, (np.float32(body.row) - row) * depth / focal
+    space = np.stack([x, y, depth - np.float32(body.distance_mm)]).astype(np.float32)
+    x, y, z = np.tensordot(matrix.astype(np.float32), space, 1)
+    z = np.clip(z + np.float32(body.distance_mm), preprocess.NEAREST_MM, _FARTHEST_MM)
+    return body.row - y * focal / z, body.column + x * focal / z, z
 
 
 def move_body(
@@ -26,8 +46,8 @@ def move_body(
 ) -> UInt16[np.ndarray, "T H W"]:
     """Return what the camera would see if every point of the body were multiplied by a matrix, about the middle.
 
-    Each pixel becomes a point (pinhole camera), is moved and drawn again; the nearest wins. What was hidden
-    stays unknown, and gaps of one pixel, which a surface gets where it is turned towards the camera, are closed.
+    Each pixel becomes a point, is moved and drawn again; the nearest wins. What was hidden stays unknown, and gaps of
+    one pixel, which a surface gets where it is turned towards the camera, are closed.
 
     Args:
       frames: millimetres, 0 for background.
@@ -35,16 +55,12 @@ def move_body(
       matrix: (x to the right, y up, z away from the camera) to the same.
     """
     height, width = frames.shape[1:]
-    focal = np.float32(FOCAL_LENGTH_PER_WIDTH * width)
     seen = np.flatnonzero(frames > 0)
     depth = frames.reshape(-1)[seen].astype(np.float32)
     frame, within = np.divmod(seen, height * width)
-    row, column = np.divmod(within, width)
-    x, y = (column - np.float32(body.column)) * depth / focal, (np.float32(body.row) - row) * depth / focal
-    x, y, z = matrix.astype(np.float32) @ np.stack([x, y, depth - np.float32(body.distance_mm)]).astype(np.float32)
-    z = np.clip(z + np.float32(body.distance_mm), preprocess.NEAREST_MM, _FARTHEST_MM)
-    row = np.rint(body.row - y * focal / z).astype(np.int64)
-    column = np.rint(body.column + x * focal / z).astype(np.int64)
+    points = (*np.divmod(within, width), depth)
+    row, column, z = move_points(points, body, np.float32(FOCAL_LENGTH_PER_WIDTH * width), matrix)
+    row, column = np.rint(row).astype(np.int64), np.rint(column).astype(np.int64)
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     drawn = np.full(frames.size, _FARTHEST_MM, np.uint16)
     pixel = (frame * height + row) * width + column
@@ -84,12 +100,13 @@ def erase_box(clip: Float[np.ndarray, "T H W"], box: tuple[float, ...]) -> Float
 
 
 @dataclass(frozen=True)
-class Placed:
-    """Where the square around the body lies in a thinned clip, and how the body is moved first.
+class Square:
+    """Where the square that the network sees lies in a thinned clip, and what happens to the body in it.
 
     Attributes:
       body: where its middle is.
-      centre: (row, column) of the square's middle, pixels.
+      row: of the square's middle, pixels.
+      column: likewise.
       side: of the square, pixels.
       size: (height, width) of a frame, pixels.
       matrix: what every point of the body is multiplied by; None for nothing.
@@ -97,70 +114,75 @@ class Placed:
     """
 
     body: Body
-    centre: tuple[float, float]
+    row: float
+    column: float
     side: int
     size: tuple[int, int]
     matrix: np.ndarray | None
     flip: bool
 
+    @property
+    def focal(self) -> np.float32:
+        """Focal length in pixels."""
+        return np.float32(FOCAL_LENGTH_PER_WIDTH * self.size[1])
 
-def place(thinned: UInt16[np.ndarray, "T H W"], spec: DepthSpec, draw: ClipDraw) -> Placed:
-    """Return where a draw puts the body of a clip and the square around it."""
+
+def place_square(thinned: UInt16[np.ndarray, "T H W"], spec: DepthSpec, draw: ClipDraw) -> Square:
+    """Return where a draw puts the square around the body of a clip."""
     body = preprocess.find_body(thinned)
     side = preprocess.depth_side(body, thinned.shape[2], spec)
     row, column = draw.depth.shift
-    moves = draw.body != NO_DRAW.body or draw.angle
-    return Placed(
+    return Square(
         body,
-        centre=(body.row + row * side, body.column + column * side),
+        row=body.row + row * side,
+        column=body.column + column * side,
         side=side,
         size=thinned.shape[1:],
-        matrix=body_matrix(draw.body, draw.angle) if moves else None,
+        matrix=body_matrix(draw.body, draw.angle) if draw.body != NO_DRAW.body or draw.angle else None,
         flip=draw.flip,
     )
 
 
-def joints_in_square(joints: Float[np.ndarray, "T J 3"], placed: Placed) -> Float[np.ndarray, "T J 3"]:
-    """Return where joints come to lie in the square that the network sees, moved as the depth around them.
+def joints_in_square(joints: Float[np.ndarray, "T 20 3"], square: Square) -> Float[np.ndarray, "T 20 3"]:
+    """Return where joints come to lie in the square, moved as the depth around them.
 
     Args:
       joints: metres in the camera's space, x to the right, y up, z away from it.
-      placed: where the square is.
+      square: where it is.
 
     Returns:
       (x, y, z) to the right, up and away from the middle of the square, in its sides.
     """
-    body, (height, width) = placed.body, placed.size
-    focal = FOCAL_LENGTH_PER_WIDTH * width
-    z = np.maximum(1000 * joints[..., 2], preprocess.NEAREST_MM)
-    row = height / 2 - 1000 * joints[..., 1] * focal / z
-    column = width / 2 + 1000 * joints[..., 0] * focal / z
-    if placed.matrix is not None:
-        x, y = (column - body.column) * z / focal, (body.row - row) * z / focal
-        x, y, z = np.moveaxis(np.stack([x, y, z - body.distance_mm], axis=-1) @ placed.matrix.T, -1, 0)
-        z = np.maximum(z + body.distance_mm, preprocess.NEAREST_MM)
-        row, column = body.row - y * focal / z, body.column + x * focal / z
-    right, up = (column - placed.centre[1]) / placed.side, (placed.centre[0] - row) / placed.side
-    away = (z - body.distance_mm) * focal / (max(body.distance_mm, preprocess.NEAREST_MM) * placed.side)
-    return np.stack([-right if placed.flip else right, up, away], axis=-1).astype(np.float32)
+    body, (height, width), focal = square.body, square.size, square.focal
+    x, y, z = np.moveaxis(1000 * joints.astype(np.float32), -1, 0)
+    z = np.maximum(z, np.float32(preprocess.NEAREST_MM))
+    points: Points = (height / 2 - y * focal / z, width / 2 + x * focal / z, z)
+    if square.matrix is not None:
+        points = move_points(points, body, focal, square.matrix)
+    row, column, z = points
+    away = (z - body.distance_mm) * focal / max(body.distance_mm, preprocess.NEAREST_MM)
+    seen = np.stack([column - square.column, square.row - row, away], axis=-1).astype(np.float32) / square.side
+    return mirror_skeleton(seen, "kinect20") if square.flip else seen
 
 
 def depth_clip(
-    frames: Sequence[np.ndarray], spec: DepthSpec, draw: ClipDraw, rng: np.random.Generator
-) -> tuple[Float[np.ndarray, "T crop crop 1"], Placed]:
-    """Return T depth frames as the network reads them, with the draw applied, and where the square was put.
+    thinned: UInt16[np.ndarray, "T H W"], square: Square, spec: DepthSpec, drawn: DepthDraw, rng: np.random.Generator
+) -> Float[np.ndarray, "T crop crop 1"]:
+    """Return T depth frames as the network reads them, with a draw applied.
 
-    `rng` gives the noise on the body, the one draw that is not the same for all frames.
+    Args:
+      thinned: the frames by `edge.preprocess.thin_depth`.
+      square: from `place_square`.
+      spec: how the network reads depth.
+      drawn: noise and the box that is erased.
+      rng: gives the noise on the body, the one draw that is not the same for all frames.
     """
-    drawn = draw.depth
-    thinned = preprocess.thin_depth(frames, spec)
-    placed = place(thinned, spec, draw)
-    if placed.matrix is not None:
-        thinned = move_body(thinned, placed.body, placed.matrix)
-    moved = dataclasses.replace(placed.body, row=placed.centre[0], column=placed.centre[1])
+    if square.matrix is not None:
+        thinned = move_body(thinned, square.body, square.matrix)
+    moved = dataclasses.replace(square.body, row=square.row, column=square.column)
     clip = np.stack([preprocess.crop_depth(frame, moved, spec) for frame in thinned])
     if drawn.noise:
         clip = add_depth_noise(clip, drawn.noise, rng)
     if any(drawn.erased):
         clip = erase_box(clip, drawn.erased)
-    return (clip[:, :, ::-1] if draw.flip else clip)[..., None], placed
+    return (clip[:, :, ::-1] if square.flip else clip)[..., None]

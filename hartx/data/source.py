@@ -118,7 +118,7 @@ class RecordingSource:
         seen = self._with_skeleton and len(record["skeleton"]["time_s"])
         skeleton = _track("skeleton", record["skeleton"]) if seen else None
         recording = Recording(record["name"].decode(), int(record["subject"]), int(record["action"]), tracks, skeleton)
-        size_bytes = sum(_size_bytes(track) for track in tracks.values())
+        size_bytes = sum(_size_bytes(track) for track in (*tracks.values(), *([skeleton] if skeleton else [])))
         with self._lock:
             if size_bytes <= self._budget_bytes and index not in self._cache:
                 self._budget_bytes -= size_bytes

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from hartx.models import init
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What an encoder learns from a batch.
+
+    Attributes:
+      logits: of each part that has a loss of its own, (B, num_classes).
+      joint_loss: of the joints found in depth; 0 where none are learnt.
+    """
+
+    logits: list[Float[Array, "B num_classes"]]
+    joint_loss: Float[Array, ""] | float = 0.0
 
 
 class Encoder(nnx.Module):
@@ -35,3 +50,15 @@ class Encoder(nnx.Module):
     def __call__(self, x: Float[Array, "B T *features"], rngs: nnx.Rngs | None = None) -> Float[Array, "B num_classes"]:
         """Return the logits of a batch of clips. `rngs` (stream `dropout`) is needed in training only."""
         return self.classify(self.encode(x), rngs)
+
+    def lesson(
+        self, x: Float[Array, "B T *features"], joints: Float[Array, "B T I"] | None, rngs: nnx.Rngs | None
+    ) -> Lesson:
+        """Return what is learnt from a batch of clips; its logits alone, unless there are parts.
+
+        Args:
+          x: the clips.
+          joints: those that are to be found in them, for encoders that do.
+          rngs: stream `dropout`.
+        """
+        return Lesson([self(x, rngs)])

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from hartx.models.encoder import Encoder
+from hartx.models.encoder import Encoder, Lesson
 
 
 def mean_of(logits: Sequence[Float[Array, "B num_classes"]]) -> Float[Array, "B num_classes"]:
@@ -47,6 +47,15 @@ class Ensemble(Encoder):
             member.classify(features[:, start : start + member.num_features], rngs)
             for member, start in zip(self.members, starts, strict=True)
         ]
+
+    def lesson(
+        self, x: Float[Array, "B T *features"], joints: Float[Array, "B T I"] | None, rngs: nnx.Rngs | None
+    ) -> Lesson:
+        """Return what each member learns from, one after the other."""
+        lessons = [member.lesson(x, joints, rngs) for member in self.members]
+        return Lesson(
+            [logits for lesson in lessons for logits in lesson.logits], sum(lesson.joint_loss for lesson in lessons)
+        )
 
     def classify(self, features: Float[Array, "B F"], rngs: nnx.Rngs | None = None) -> Float[Array, "B num_classes"]:
         """Return the mean of the members' logits."""

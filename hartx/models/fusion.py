@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 
 from hartx.models import init
 from hartx.models.encoder import Encoder
-from hartx.models.ensemble import Ensemble, mean_of
-from hartx.models.pose_lstm import JOINTS_INPUT, PoseLSTM
+from hartx.models.ensemble import mean_of
+from hartx.models.pose_lstm import JOINTS_INPUT
 
 # Modality to a batch of clips, (B, T, H, W, C) or (B, T, features).
 Inputs = Mapping[str, Float[Array, "B T *features"]]
@@ -60,20 +60,12 @@ class SingleStream(nnx.Module):
         others. A `PoseLSTM` also reads `inputs[JOINTS_INPUT]`, the joints to be found, (B, T, 3 J).
         """
         (name,) = self.stream_names
-        encoder = self.streams[name]
-        if not isinstance(encoder, Ensemble | PoseLSTM):
-            return ModelOutput(encoder(inputs[name], rngs), {})
-        logits: list[Array] = []
-        joint_loss: Array | float = 0.0
-        for member in encoder.members if isinstance(encoder, Ensemble) else [encoder]:
-            if isinstance(member, PoseLSTM):
-                assert rngs is not None  # only training asks for the streams
-                more, joint_loss = member.lesson(inputs[name], inputs[JOINTS_INPUT], rngs)
-                logits += more
-            else:
-                logits.append(member(inputs[name], rngs))
-        mean = jax.lax.stop_gradient(mean_of(logits))
-        return ModelOutput(mean, {f"{name}.{index}": own for index, own in enumerate(logits)}, joint_loss)
+        lesson = self.streams[name].lesson(inputs[name], inputs.get(JOINTS_INPUT), rngs)
+        if len(lesson.logits) == 1:
+            return ModelOutput(lesson.logits[0], {})
+        mean = jax.lax.stop_gradient(mean_of(lesson.logits))
+        own = {f"{name}.{index}": logits for index, logits in enumerate(lesson.logits)}
+        return ModelOutput(mean, own, lesson.joint_loss)
 
 
 def present(x: Float[Array, "B T *features"], width: int) -> Float[Array, "B width"]:

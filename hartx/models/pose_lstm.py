@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +11,7 @@ from jaxtyping import Array, Float
 from edge.joints import LAYOUTS
 from hartx.models import init
 from hartx.models.conv3d import Conv3D
-from hartx.models.encoder import Encoder
-from hartx.models.ensemble import Ensemble
+from hartx.models.encoder import Encoder, Lesson
 from hartx.models.resnet3d import batch_norm
 
 # What training has beside the streams: the joints that are to be found in depth, (B, T, 3 J).
@@ -153,19 +150,24 @@ class PoseLSTM(Encoder):
         return self.reader.classify(features, rngs)
 
     def lesson(
-        self, x: Float[Array, "B T H W 1"], joints: Float[Array, "B T I"], rngs: nnx.Rngs
-    ) -> tuple[list[Float[Array, "B num_classes"]], Float[Array, ""]]:
-        """Return what to learn from.
+        self, x: Float[Array, "B T H W 1"], joints: Float[Array, "B T I"] | None, rngs: nnx.Rngs | None
+    ) -> Lesson:
+        """Return what is learnt from a batch of clips.
 
         Args:
-          x: clips of depth.
+          x: the clips.
           joints: recorded, from the square's middle, in its sides.
           rngs: stream `dropout`.
 
         Returns:
-          The logits of each member of the reader for the joints found and for those recorded, and the loss of the
+          The logits of each part of the reader for the joints found, then for those recorded, and the loss of the
           joints found (`joint_loss`).
+
+        Raises:
+          ValueError: if there are no joints or no `rngs`.
         """
+        if joints is None or rngs is None:
+            raise ValueError(f"no {'joints' if joints is None else 'rngs'} were given; joints are learnt with both")
         step = min(_FRAME_STEP, x.shape[1])
         start = jax.random.randint(rngs.dropout(), (), 0, step)
         some, their_joints = (_every(step, start, values) for values in (x, joints))
@@ -178,8 +180,8 @@ class PoseLSTM(Encoder):
             offset = _OFFSET * jax.random.normal(rngs.dropout(), (len(x), 1, joints.shape[2]))
             seen = normalise(sequence + offset)
             seen = seen + _JITTER * jax.random.normal(rngs.dropout(), seen.shape)
-            logits += _member_logits(self.reader, seen, rngs)
-        return logits, loss
+            logits += self.reader.lesson(seen, None, rngs).logits
+        return Lesson(logits, loss)
 
 
 def _every(step: int, start: Array, values: Float[Array, "B T ..."]) -> Float[Array, "B t ..."]:
@@ -187,9 +189,3 @@ def _every(step: int, start: Array, values: Float[Array, "B T ..."]) -> Float[Ar
     count = values.shape[1] // step
     whole = values[:, : count * step].reshape(values.shape[0], count, step, *values.shape[2:])
     return jax.lax.dynamic_index_in_dim(whole, start, axis=2, keepdims=False)
-
-
-def _member_logits(reader: Encoder, x: Float[Array, "B T I"], rngs: nnx.Rngs) -> Sequence[Float[Array, "B K"]]:
-    if isinstance(reader, Ensemble):
-        return reader.member_logits(reader.encode(x), rngs)
-    return [reader(x, rngs)]

@@ -74,6 +74,14 @@ def test_joints_are_not_learnt_beside_other_streams():
         configs.check(config)
 
 
+@pytest.mark.parametrize("field, value", [("mixing.cutmix", 1.0), ("augment.temporal_mask_ratio", 0.2)])
+def test_joints_are_not_learnt_where_the_depth_is_cut_out(field, value):
+    config = get("depth")
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(HartxError, match=f"config.{field}={value} was given.*0 is expected"):
+        configs.check(config)
+
+
 def test_what_only_changes_a_run_is_no_config_of_its_own():
     with pytest.raises(HartxError, match="config prune only changes a finished run"):
         configs.check(get(PRUNE))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from configs import base
 from edge import preprocess
-from edge.joints import KINECT25
+from edge.joints import KINECT20, KINECT25
 from edge.preprocess import FOCAL_LENGTH_PER_WIDTH, Body, DepthSpec, SkeletonSpec
 from hartx.data import depth_transforms
 from hartx.data.draws import NO_DRAW, BodyDraw, ClipDraw, DepthDraw, draw_clip
@@ -37,7 +37,9 @@ DEPTH = [person(column=150 + 5 * i) for i in range(4)]
 def depth_of(frames=DEPTH, spec=DEPTH_SPEC, seed=0, draw=NO_DRAW, **drawn):
     """(T, H, W) of a clip with the draws given: those of depth by name, those of all modalities as `draw`."""
     draw = dataclasses.replace(draw, depth=DepthDraw(**drawn)) if drawn else draw
-    return depth_transforms.depth_clip(frames, spec, draw, np.random.default_rng(seed))[0][..., 0]
+    thinned = preprocess.thin_depth(frames, spec)
+    square = depth_transforms.place_square(thinned, spec, draw)
+    return depth_transforms.depth_clip(thinned, square, spec, draw.depth, np.random.default_rng(seed))[..., 0]
 
 
 def picture(point):
@@ -83,20 +85,31 @@ def test_a_joint_comes_to_lie_where_the_depth_around_it_does(point, seed, flip):
     augment.flip, augment.tilt_degrees, augment.body_stretch = flip, 10.0, 0.1
     draw = dataclasses.replace(draw_clip(np.random.default_rng(seed), augment), colour=NO_DRAW.colour)
     spec = DepthSpec(1, 160, 2.4)
-    _, placed = depth_transforms.depth_clip([frame], spec, draw, np.random.default_rng(0))
+    placed = depth_transforms.place_square(preprocess.thin_depth([frame], spec), spec, draw)
     joint = np.array([(column - 160) * distance / FOCAL, (120 - row) * distance / FOCAL, distance]) / 1000
-    x, y, z = depth_transforms.joints_in_square(joint[None, None], placed)[0, 0]
+    x, y, z = depth_transforms.joints_in_square(np.tile(joint, (1, 20, 1)), placed)[0, 0]
 
     alone, _ = picture(point)
     blob = alone if placed.matrix is None else depth_transforms.move_body(alone[None], placed.body, placed.matrix)[0]
     if not blob.any():  # moved out of the frame
         return
     seen_row, seen_column, seen_mm = place(blob)
-    right = (seen_column - placed.centre[1]) / placed.side
+    right = (seen_column - placed.column) / placed.side
     away = (seen_mm - placed.body.distance_mm) / (placed.body.distance_mm * placed.side / FOCAL)
     assert abs((-x if placed.flip else x) - right) < 0.02
-    assert abs(y - (placed.centre[0] - seen_row) / placed.side) < 0.02
+    assert abs(y - (placed.row - seen_row) / placed.side) < 0.02
     assert abs(z - away) < 0.02
+
+
+def test_a_mirrored_body_has_its_hands_exchanged():
+    joints = np.random.default_rng(0).normal((0, 0, 2.5), 0.2, (1, 20, 3))
+    left, right = KINECT20.index("left_hand"), KINECT20.index("right_hand")
+    squares = [
+        depth_transforms.place_square(np.stack(DEPTH), DEPTH_SPEC, ClipDraw(flip=flip)) for flip in (False, True)
+    ]
+    seen, mirrored = (depth_transforms.joints_in_square(joints, square)[0] for square in squares)
+    np.testing.assert_allclose(mirrored[left], seen[right] * (-1, 1, 1), rtol=1e-6)
+    np.testing.assert_allclose(mirrored[right], seen[left] * (-1, 1, 1), rtol=1e-6)
 
 
 @given(seeds)

@@ -114,8 +114,8 @@ def lesson(encoder):
     def learn(params, joints):
         model = nnx.merge(graph, params, rest, copy=True)
         model.train()
-        logits, loss = model.lesson(frames, joints, nnx.Rngs(dropout=0))
-        return jnp.stack([sum(jnp.sum(x**2) for x in logits), loss]), logits
+        lesson = model.lesson(frames, joints, nnx.Rngs(dropout=0))
+        return jnp.stack([sum(jnp.sum(x**2) for x in lesson.logits), lesson.joint_loss]), lesson.logits
 
     jacobian = jax.jit(jax.jacrev(learn, has_aux=True))
     values = jax.jit(learn)
