@@ -157,7 +157,7 @@ def test_a_constant_rate_is_none_of_a_variable_one(encode, write_video):
 MEASURE = """
 import sys
 from edge import ActionRecognizer
-from edge.measure import peak_memory_bytes
+from edge.cold_start import peak_memory_bytes
 recognizer = ActionRecognizer.from_bundle(sys.argv[1])
 list(recognizer.stream(sys.argv[2]))
 print(peak_memory_bytes())
