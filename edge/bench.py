@@ -38,6 +38,7 @@ from edge.engines import ENGINES, EngineOptions
 from edge.engines.choice import Choice, choose, find_engine, runnable_precisions, what_lacks
 from edge.engines.processor import cpu_field
 from edge.errors import EdgeError
+from edge.files import replace_text
 from edge.measure import ClipInput, InputChoice, Times, make_input, measure_times, percentiles
 from edge.measure_stream import measure_stream
 from edge.power import Meter, find_meter, measure_power
@@ -245,13 +246,9 @@ def write_json(path: Path, result: Mapping[str, Any]) -> None:
     Raises:
       EdgeError: if it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        replace_text(path, json.dumps(result, indent=2, allow_nan=False) + "\n")
     except OSError as error:
-        if temporary.exists():
-            temporary.unlink()
         raise EdgeError(f"{path} cannot be written: {error.strerror}") from error
 
 

@@ -222,6 +222,8 @@ def _parse(values: Mapping[str, Any], folder: Path, where: Path) -> Bundle:
         wrong = f"output.is is {kind!r}; one of {', '.join(OUTPUTS)} is expected"
     elif bundle.batch is not None and not (type(bundle.batch) is int and bundle.batch > 0):
         wrong = f"the batch of the output is {batch!r}; 'batch' or a number from 1 is expected"
+    elif min(bundle.window.frames, bundle.window.stride) < 1 or not bundle.window.duration_s > 0:
+        wrong = f"the window is {bundle.window}; numbers above 0 are expected"
     elif not temperature > 0:
         wrong = f"temperature is {temperature}; more than 0 is expected"
     elif not bundle.inputs or not bundle.precisions:

@@ -50,10 +50,7 @@ def check_frames(frames: Entries, modality: str) -> None:
 
 def check_skeleton(skeleton: Entries) -> np.ndarray:
     """Return skeletons as (T, 20, 3) or (T, 25, 3) float32."""
-    try:
-        joints = np.asarray(skeleton, np.float32)
-    except (TypeError, ValueError) as error:
-        raise EdgeError(f"the skeleton is not an array of numbers: {error}") from None
+    joints = _numbers(skeleton, "the skeleton is")
     if joints.ndim != 3 or joints.shape[1:] not in ((20, 3), (25, 3)) or len(joints) == 0:
         raise EdgeError(
             f"a skeleton of shape {joints.shape} was given; (T, 20, 3) or (T, 25, 3) is expected, or None "
@@ -67,10 +64,7 @@ def check_skeleton(skeleton: Entries) -> np.ndarray:
 
 def check_inertial(inertial: Entries) -> np.ndarray:
     """Return inertial samples as (N, 6) float32."""
-    try:
-        samples = np.asarray(inertial, np.float32)
-    except (TypeError, ValueError) as error:
-        raise EdgeError(f"the inertial samples are not an array of numbers: {error}") from None
+    samples = _numbers(inertial, "the inertial samples are")
     if samples.ndim != 2 or samples.shape[1] != 6 or len(samples) == 0:
         raise EdgeError(
             f"inertial samples of shape {samples.shape} were given; (N, 6) is expected (acceleration x y z in g, "
@@ -86,3 +80,10 @@ def check_inertial(inertial: Entries) -> np.ndarray:
             f"  Give them in g (m/s2 divided by 9.81) and with gravity in them"
         )
     return samples
+
+
+def _numbers(values: Entries, what: str) -> np.ndarray:
+    try:
+        return np.asarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise EdgeError(f"{what} not an array of numbers: {error}") from None

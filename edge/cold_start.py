@@ -8,8 +8,6 @@ Prints one line of JSON. Nothing but the standard library is imported before the
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from edge.errors import EdgeError
+from edge.process import last_words, run_python
 
 if TYPE_CHECKING:
     from edge.engines import EngineOptions
@@ -64,13 +63,10 @@ def measure_cold_start(path: str, choice: Choice, options: EngineOptions, inputs
         "inputs": asdict(inputs),
         "started_s": time.time(),
     }
-    above = str(Path(__file__).resolve().parents[1])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [above, os.environ.get("PYTHONPATH")]))}
-    command = [sys.executable, "-m", "edge.cold_start", json.dumps(order)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = run_python("-m", "edge.cold_start", json.dumps(order))
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
-        raise EdgeError(f"engine {choice.entry.name!r}, precision {choice.precision!r} fails in a new process: {said}")
+        engine = f"engine {choice.entry.name!r}, precision {choice.precision!r}"
+        raise EdgeError(f"{engine} fails in a new process: {last_words(done)}")
     return ColdStart(**json.loads(done.stdout.splitlines()[-1]))
 
 

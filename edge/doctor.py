@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from edge.device import Device, describe_device
 from edge.engines import CPU, ENGINES, INTEL_GPU, NVIDIA_GPU, EngineEntry, what_device_lacks
+from edge.process import last_words, run_python
 
 _GIB = 1 << 30
 _TIMEOUT_S = 300  # onnxruntime-tensorrt builds an engine
@@ -70,7 +69,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def check_package(name: str) -> Finding:
     """Return whether a package can be imported, in a process of its own."""
     code = f"import {name}; print(getattr({name}, '__version__', ''))"
-    done = _run("-c", code)
+    done = run_python("-c", code, timeout_s=_TIMEOUT_S)
     if done.returncode == 0:
         return Finding(name, True, done.stdout.strip() or None, None, None)
     return Finding(name, False, None, _said(done), _INSTALL_NEEDED)
@@ -82,7 +81,7 @@ def check_engine(entry: EngineEntry, device: Device) -> Finding:
     if reason is not None:
         return Finding(entry.name, False, None, reason, _install(entry, device))
     try:
-        done = _run("-m", "edge.engines.probe", entry.name)
+        done = run_python("-m", "edge.engines.probe", entry.name, timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return Finding(entry.name, False, None, f"it did not answer within {_TIMEOUT_S} s", None)
     if done.returncode != 0:
@@ -91,19 +90,11 @@ def check_engine(entry: EngineEntry, device: Device) -> Finding:
     return Finding(entry.name, **found, install=None if found["works"] else _install(entry, device))
 
 
-def _run(*arguments: str) -> Any:
-    above = str(Path(__file__).resolve().parents[1])
-    path = os.pathsep.join(filter(None, [above, os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path}
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=environment)
-
-
 def _said(done: Any) -> str:
     """Return why a process ended badly, in one line."""
     if done.returncode < 0:
         return f"it crashes: {signal.Signals(-done.returncode).name}"
-    return (done.stderr.strip().splitlines() or [f"it ends with code {done.returncode}"])[-1]
+    return last_words(done)
 
 
 def _install(entry: EngineEntry, device: Device) -> Optional[str]:

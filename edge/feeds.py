@@ -13,7 +13,7 @@ import numpy as np
 
 from edge.checks import check_entries, check_skeleton
 from edge.errors import EdgeError
-from edge.media import read_inertial, read_skeleton
+from edge.media import Recording, read_inertial, read_skeleton
 from edge.sampling import Track, regular_track
 from edge.sources import ArraySource, Frame
 
@@ -54,21 +54,27 @@ class FunctionFeed:
             yield frame.time_s, check_skeleton(np.asarray(joints)[None])[0]
 
 
+def read_given(modality: str, given: Any) -> Any:
+    """Return what a file holds, if "skeleton" or "inertial" was given as a file, and anything else as it is."""
+    if not isinstance(given, (str, Path)):
+        return given
+    return read_skeleton(given) if modality == "skeleton" else read_inertial(given)
+
+
 def make_feed(modality: str, given: Any, rate_hz: Optional[float], duration_s: Optional[float]) -> Feed:
     """Return the feed of "skeleton" or "inertial" for what a caller gave.
 
     Args:
       modality: which of both.
-      given: a file, an array (T, J, 3) or (N, 6), a track, a feed, or (of skeletons) a function.
-      rate_hz: of an array or a file that does not know it: entries per second.
+      given: a recording, an array (T, J, 3) or (N, 6), a track, a feed, or (of skeletons) a function.
+      rate_hz: of an array or a recording that does not know it: entries per second.
       duration_s: seconds of the source, over which what has no rate is spread; None if that is not known.
 
     Raises:
-      EdgeError: for anything else, a file or array that does not fit, or one without a rate where it is needed.
+      EdgeError: for anything else, an array that does not fit, or one without a rate where it is needed.
     """
-    if isinstance(given, (str, Path)):
-        recording = read_skeleton(given) if modality == "skeleton" else read_inertial(given)
-        given, rate_hz = recording.values, rate_hz or recording.rate_hz
+    if isinstance(given, Recording):
+        given, rate_hz = given.values, rate_hz or given.rate_hz
     if isinstance(given, Track):
         return TrackFeed(given)
     if hasattr(given, "read"):
@@ -90,12 +96,11 @@ def clock_of(given: Mapping[str, Any], rates_hz: Mapping[str, Optional[float]], 
     Raises:
       EdgeError: if neither has entries and a rate.
     """
-    for modality, read in (("skeleton", read_skeleton), ("inertial", read_inertial)):
+    for modality in ("skeleton", "inertial"):
         value: Any = given.get(modality)
         rate_hz = rates_hz.get(modality)
-        if isinstance(value, (str, Path)):
-            recording = read(value)
-            value, rate_hz = recording.values, rate_hz or recording.rate_hz
+        if isinstance(value, Recording):
+            value, rate_hz = value.values, rate_hz or value.rate_hz
         if isinstance(value, Track):
             value, rate_hz = value.values, len(value.values) / value.duration_s
         if value is None or not hasattr(value, "__len__"):

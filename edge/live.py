@@ -23,14 +23,13 @@ from edge.annotate import annotate
 from edge.command import add_model_options, positive_float, run_command
 from edge.events import Ended, Notice, Started, StreamEvent, as_dict
 from edge.interrupt import StopRequest, stop_on_signals
-from edge.outputs import Display, JsonLines, VideoRecorder, check_video_path
+from edge.outputs import Display, JsonLines, LookRecorder
 from edge.recognizer import ActionRecognizer
 from edge.runtime import Look
 from edge.stream_options import add_stream_options, stream_options
 from edge.summary import StreamSummary
 
 MEDIAPIPE = "mediapipe"
-_RECORD_RATE_HZ = 30.0  # where the source does not know its own
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -105,23 +104,17 @@ class _Viewer:
     """Shows and records the frames that are looked at."""
 
     def __init__(self, args: argparse.Namespace, summary: StreamSummary, stop: StopRequest, stack: ExitStack) -> None:
-        self._summary, self._stop, self._stack = summary, stop, stack
-        self._show_skeleton, self._path = args.show_skeleton, args.record
-        self._recorder: Optional[VideoRecorder] = None
-        if self._path:
-            check_video_path(self._path)
+        self._summary, self._stop, self._show_skeleton = summary, stop, args.show_skeleton
+        self._recorder = stack.enter_context(closing(LookRecorder(args.record))) if args.record else None
         self._display = stack.enter_context(closing(Display())) if args.display else None
 
     def look(self, look: Look) -> None:
         self._summary.saw_frame(time.perf_counter())
-        if self._display is None and self._path is None:
+        if self._display is None and self._recorder is None:
             return
         picture = annotate(look, self._summary.frame_rate_hz, self._show_skeleton)
-        if self._path:
-            if self._recorder is None:  # only now the rate of the source is known
-                recorder = VideoRecorder(self._path, look.source_rate_hz or _RECORD_RATE_HZ)
-                self._recorder = self._stack.enter_context(closing(recorder))
-            self._recorder.write(look.frame.time_s, picture)
+        if self._recorder is not None:
+            self._recorder.write(look, picture)
         if self._display is not None and self._display.show(picture):
             self._stop.set()
 

@@ -131,7 +131,7 @@ def _summarise(
         seconds=seconds,
         predictions=len(predictions),
         dropped_frames=predictions[-1].dropped_frames,
-        stride=stride or max(1, recognizer.bundle.window.frames // 2),
+        stride=stride or recognizer.bundle.window.stride,
         widest_stride=max(event.stride for event in predictions),
         latency_ms=percentiles([event.latency.total_ms for event in predictions]),
         parts_ms={name: float(np.median([getattr(event.latency, name) for event in predictions])) for name in parts},

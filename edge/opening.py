@@ -6,7 +6,7 @@ import threading
 from typing import Any, Mapping, Optional
 
 from edge.errors import EdgeError
-from edge.feeds import clock_of, make_feed
+from edge.feeds import clock_of, make_feed, read_given
 from edge.recognizer import ActionRecognizer
 from edge.runtime import OnFrame, StreamOptions, StreamRuntime
 from edge.sources import Source, open_source
@@ -30,6 +30,7 @@ def open_stream(
     for modality in present:
         if modality not in bundle.specs:
             raise EdgeError(f"{modality} was given; this bundle reads {bundle.reads}")
+    present = {modality: read_given(modality, value) for modality, value in present.items()}
     opened: Source
     if source is None:
         opened = clock_of(present, rates_hz, real_time)

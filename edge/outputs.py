@@ -15,8 +15,10 @@ import cv2
 import numpy as np
 
 from edge.errors import EdgeError, suggestion
+from edge.runtime import Look
 
 _CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+_USUAL_RATE_HZ = 30.0  # of a video whose source does not know its own
 _LONGEST_GAP_S = 1.0  # a longer one, as of a camera that was unplugged, is cut out of the video
 
 
@@ -74,6 +76,33 @@ class VideoRecorder:
         if self._writer is not None:
             self._writer.release()
             self._writer = None
+
+
+class LookRecorder:
+    """Writes the frames of a stream that are looked at, at the rate that the source promises.
+
+    Args:
+      path: as of `VideoRecorder`.
+
+    Raises:
+      EdgeError: as of `VideoRecorder`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_video_path(path)
+        self._path = path
+        self._recorder: Optional[VideoRecorder] = None
+
+    def write(self, look: Look, picture: np.ndarray) -> None:
+        """Take the picture of a frame, (H, W, 3) uint8 BGR."""
+        if self._recorder is None:  # only now the rate of the source is known
+            self._recorder = VideoRecorder(self._path, look.source_rate_hz or _USUAL_RATE_HZ)
+        self._recorder.write(look.frame.time_s, picture)
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._recorder is not None:
+            self._recorder.close()
 
 
 class JsonLines:

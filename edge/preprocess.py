@@ -212,11 +212,15 @@ def crop_depth(frame: np.ndarray, body: Body, spec: DepthSpec) -> np.ndarray:
     return cv2.resize(square, (spec.crop, spec.crop), interpolation=cv2.INTER_AREA)
 
 
+def crop_clip(thinned: np.ndarray, spec: DepthSpec) -> np.ndarray:
+    """Return (T, crop, crop) float32 pictures of the person in thinned depth frames (T, H, W)."""
+    body = find_body(thinned)
+    return np.stack([crop_depth(frame, body, spec) for frame in thinned])
+
+
 def prepare_depth(frames: Sequence[np.ndarray], spec: DepthSpec) -> np.ndarray:
     """Return (T, crop, crop, 1) float32 of T uint16 depth frames (H, W) in millimetres, background 0."""
-    thinned = thin_depth(frames, spec)
-    body = find_body(thinned)
-    return np.stack([crop_depth(frame, body, spec) for frame in thinned])[..., None]
+    return crop_clip(thin_depth(frames, spec), spec)[..., None]
 
 
 # --- skeletons ------------------------------------------------------------------------------------

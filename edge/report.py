@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from edge.bundle import BUNDLE_FILE, sha256_of
 from edge.errors import EdgeError
+from edge.files import replace_text
 from edge.items import Item
 from edge.recognizer import ActionRecognizer
 
@@ -66,11 +67,9 @@ class Report:
         return {_name(row): row for row in lines[1:] if row is not None and _holds(row)}
 
     def _rewrite(self, head: Mapping[str, Any]) -> None:
-        """Leave out half a last line and the rows that do not hold; whoever reads finds the old file or the new one."""
-        temporary = self._path.with_name(f".{REPORT_FILE}.{os.getpid()}.tmp")
+        """Leave out half a last line and the rows that do not hold."""
         lines = [json.dumps(row) for row in (head, *self._rows.values())]
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        os.replace(str(temporary), str(self._path))
+        replace_text(self._path, "\n".join(lines) + "\n")
 
     def done(self, item: Item) -> Optional[Dict[str, Any]]:
         """Return the row of a recording that was made before."""

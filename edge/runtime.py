@@ -32,7 +32,7 @@ from edge.window import SlidingWindow
 _POLL_S = 0.1  # how long a stop may go unnoticed while no frame comes
 _SETTLED = 10  # predictions that must hold a narrower stride before that is said
 
-_RULE = StreamRule(threshold=0.5, smoothing=5, release=0.4)
+_RULE = StreamRule(release=0.4)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class StreamOptions:
     """How a stream is watched.
 
     Attributes:
-      stride: instants from one prediction to the next; None: half a window's, 8 of 16.
+      stride: instants from one prediction to the next; None: the bundle's, 8 of 16.
       rule: smoothing and thresholds.
       stall_s: seconds without a frame after which a live source counts as stalled.
     """
@@ -111,7 +111,7 @@ class StreamRuntime:
         self._recognizer, self._source, self._feeds = recognizer, source, feeds
         self._options, self._on_frame = options, on_frame
         self._stop = stop or threading.Event()
-        self._asked = options.stride or max(1, bundle.window.frames // 2)
+        self._asked = options.stride or bundle.window.stride
         self._window = SlidingWindow(bundle, self._asked)
         self._narrator = ActionStream(bundle.labels, options.rule)
         self._job: Optional[_Job] = None

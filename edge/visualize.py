@@ -11,12 +11,10 @@ from typing import Any, Dict, List, Mapping, Optional
 from edge.annotate import annotate
 from edge.events import Ended, Predicted
 from edge.items import Item
-from edge.outputs import VideoRecorder
+from edge.outputs import LookRecorder
 from edge.recognizer import ActionRecognizer
-from edge.runtime import Look, StreamOptions
+from edge.runtime import StreamOptions
 from edge.timeline import write_timeline
-
-_RATE_HZ = 30.0  # of a video whose source does not know its own
 
 
 def visualize(
@@ -47,11 +45,11 @@ def visualize(
     """
     video, timeline = (target.with_name(target.name + suffix) for suffix in (".mp4", ".png"))
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.mp4")
-    writer = _Writer(unfinished)
+    recorder = LookRecorder(unfinished)
     predictions: List[Predicted] = []
     ended: List[Ended] = []
     try:
-        with closing(writer):
+        with closing(recorder):
             for event in recognizer.stream(
                 item.clip,
                 item.skeleton,
@@ -60,7 +58,7 @@ def visualize(
                 skeleton_rate_hz=rates_hz.get("skeleton"),
                 inertial_rate_hz=rates_hz.get("inertial"),
                 options=options,
-                on_frame=writer.look,
+                on_frame=lambda look: recorder.write(look, annotate(look, None, show_skeleton=True)),
                 stop=stop,
             ):
                 if isinstance(event, Predicted):
@@ -76,20 +74,3 @@ def visualize(
             unfinished.unlink()
     events = [{"action": e.action, "start_s": e.start_s, "stop_s": e.stop_s, "confidence": e.confidence} for e in ended]
     return {"video": str(video), "timeline": str(timeline) if predictions else None, "events": events}
-
-
-class _Writer:
-    """Records the frames that are looked at."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._recorder: Optional[VideoRecorder] = None
-
-    def look(self, look: Look) -> None:
-        if self._recorder is None:
-            self._recorder = VideoRecorder(self._path, look.source_rate_hz or _RATE_HZ)
-        self._recorder.write(look.frame.time_s, annotate(look, None, show_skeleton=True))
-
-    def close(self) -> None:
-        if self._recorder is not None:
-            self._recorder.close()

@@ -26,8 +26,7 @@ from edge.preprocess import (
     VIDEO_MODALITIES,
     DepthSpec,
     VideoSpec,
-    crop_depth,
-    find_body,
+    crop_clip,
     prepare_clip,
     prepare_video,
     thin_depth,
@@ -77,10 +76,7 @@ class DepthRing:
 
     def read(self, first: int, out: np.ndarray) -> None:
         """Write the pictures of the person into (1, T, crop, crop), the one at place `first` before the others."""
-        frames = np.concatenate((self._ring[first:], self._ring[:first]))
-        body = find_body(frames)
-        for place, frame in enumerate(frames):
-            out[0, place] = crop_depth(frame, body, self._spec)
+        out[0] = crop_clip(np.concatenate((self._ring[first:], self._ring[:first])), self._spec)
 
 
 class RecentEntries:

@@ -1,9 +1,9 @@
 """Which engine and which precision run a bundle.
 
 A name that the user gives is taken or refused. "auto" goes through `ENGINES` from the top and takes the first one that
-works here and may be picked with a precision that the bundle has. A precision that loses more
-than the bundle's `max_drop_points` of top-1 against fp32 is not picked by itself, nor is int8 that nobody measured, nor
-what an engine computes wrong on this processor.
+works here and may be picked with a precision that the bundle has. A precision that loses more than the bundle's
+`max_drop_points` of top-1 against fp32 is not picked by itself, nor is int8 that nobody measured, nor what an engine
+computes wrong on this processor.
 """
 
 from __future__ import annotations

@@ -17,22 +17,18 @@ from edge.engines import EngineOptions
 from edge.engines.processor import sums_int8_exactly
 from edge.errors import EdgeError
 
-# Code that OpenVINO generates for runs of small operators. Its compiler crashes the process on unrolled LSTMs of batch
-# 1 (seen with 2026.4 on a CPU with AVX2), and convolutions do not use it.
-_NO_GENERATED_CODE = {"SNIPPETS_MODE": "DISABLE"}
-
 
 class OpenVinoEngine:
     """A model in OpenVINO on the CPU; see `edge.engines.Engine` for the methods."""
 
     name = "openvino"
     device = "CPU"
-    hints: Tuple[Tuple[str, str], ...] = ()
+    # Snippets are code that OpenVINO generates for runs of small operators. Its compiler crashes the process on
+    # unrolled LSTMs of batch 1 (seen with 2026.4 on a CPU with AVX2).
+    hints: Tuple[Tuple[str, str], ...] = (("SNIPPETS_MODE", "DISABLE"),)
 
     def __init__(self, model_path: Path, options: EngineOptions) -> None:
         settings: Dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", **dict(self.hints)}
-        if self.device == "CPU":
-            settings.update(_NO_GENERATED_CODE)
         if options.num_threads is not None and self.device == "CPU":
             settings["INFERENCE_NUM_THREADS"] = options.num_threads
         if options.cpus is not None and self.device == "CPU":
@@ -78,7 +74,7 @@ class OpenVinoF32Engine(OpenVinoEngine):
     """A model in OpenVINO on the CPU, its float layers in float32."""
 
     name = "openvino-f32"
-    hints = (("INFERENCE_PRECISION_HINT", "f32"),)
+    hints = (*OpenVinoEngine.hints, ("INFERENCE_PRECISION_HINT", "f32"))
 
 
 class OpenVinoGpuEngine(OpenVinoEngine):
@@ -86,6 +82,7 @@ class OpenVinoGpuEngine(OpenVinoEngine):
 
     name = "openvino-gpu"
     device = "GPU"
+    hints = ()
 
 
 def _reason(error: Exception) -> str:
