@@ -2,10 +2,9 @@
 
 python main.py --config=configs/prune.py --config.prune.workdir=runs/depth --workdir=runs/depth_pruned
 
-runs/depth may be a run of configs/depth.py:video, say, whose depth a 3D network reads.
 What stands here is all that is given; everything else, recordings and protocol too, is as in that run, which may be of
-colour or depth alone or a fusion with one of them, and stays as it is. A fusion then learns as a whole, its streams
-included. What was before and what is after stands in WORKDIR/pruning.json.
+colour or depth (configs/depth.py:video) alone or a fusion with one of them, and stays as it is. A fusion then learns as
+a whole, its streams included. What was before and what is after stands in WORKDIR/pruning.json.
 """
 
 from ml_collections import ConfigDict
