@@ -14,6 +14,7 @@ from flax import nnx
 from jax2onnx import to_onnx
 
 from export.inputs import ModelInput
+from hartx.jit import jit
 from hartx.models.conv3d import Conv3D
 
 OUTPUT_NAME = "logits"
@@ -89,7 +90,7 @@ def reading(model: nnx.Module, inputs: tuple[ModelInput, ...]) -> Callable[..., 
 def reference(model: nnx.Module, inputs: tuple[ModelInput, ...]) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
     """Return the trained model as a function from named ONNX inputs to logits (N, classes), run by JAX."""
     graphdef, state = nnx.split(evaluation_model(model))
-    compute = jax.jit(lambda state, *arrays: reading(nnx.merge(graphdef, state), inputs)(*arrays))
+    compute = jit(lambda state, *arrays: reading(nnx.merge(graphdef, state), inputs)(*arrays))
     return lambda feeds: np.asarray(compute(state, *(feeds[entry.name] for entry in inputs)))
 
 

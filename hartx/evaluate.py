@@ -23,6 +23,7 @@ from rich.table import Table
 from hartx import config as configs
 from hartx.commit import git_commit
 from hartx.data import Clip, Recordings, dataset_name, eval_clips, open_recordings
+from hartx.jit import jit
 from hartx.mesh import Devices, make_devices
 from hartx.metrics import classification_metrics
 from hartx.plots import draw_confusion_matrix, draw_training_curves
@@ -83,7 +84,7 @@ def predict_without(
     The clips are prepared once for all of them.
     """
     devices: Devices = make_devices(config.batch_size)
-    step_fn = jax.jit(lambda *args: eval_step(graphdef, *args), out_shardings=devices.replicated)
+    step_fn = jit(lambda *args: eval_step(graphdef, *args), out_shardings=devices.replicated)
     params, batch_stats = devices.put_replicated((params, batch_stats))
     seen: list[Clip] = []
     probabilities: list[list[np.ndarray]] = [[] for _ in absences]

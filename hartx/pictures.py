@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from datasets.errors import DatasetError
 from hartx.data import eval_clips, open_recordings
 from hartx.errors import HartxError
+from hartx.jit import jit
 from hartx.plots import draw_map
 from hartx.run import Run, load_run
 
@@ -51,7 +52,7 @@ def recording_features(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Return the features (N, F) and labels (N,) of the test recordings, the first view of each."""
     graphdef, state = nnx.split(run.model)
 
-    @jax.jit
+    @jit
     def features_fn(state: Any, inputs: dict[str, jax.Array]) -> jax.Array:
         model: Any = nnx.merge(graphdef, state)
         return model.features(inputs)

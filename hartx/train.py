@@ -25,6 +25,7 @@ from hartx.checkpoint import Checkpoints
 from hartx.costs import Stopwatch
 from hartx.data import Recordings, dataset_name, open_recordings, training_batches
 from hartx.evaluate import predict
+from hartx.jit import jit
 from hartx.mesh import make_devices
 from hartx.pretraining import stream_config, stream_workdir, with_trained_streams
 from hartx.progress import TrainingProgress
@@ -73,7 +74,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
 
     # --- the loop ----------------------------------------------------------------------------------
     key = devices.put_replicated(jax.random.key(config.seed))
-    step_fn = jax.jit(functools.partial(train_step, recipe), donate_argnums=0)
+    step_fn = jit(functools.partial(train_step, recipe), donate_argnums=0)
     checkpoint_steps = max(1, round(config.checkpoint_epochs * plan.steps_per_epoch))
     best_score = checkpoints.best_score()
     progress = TrainingProgress(workdir, start_step, plan.num_steps, config.batch_size, config.log_steps)

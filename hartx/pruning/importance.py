@@ -12,6 +12,7 @@ import optax
 from flax import nnx
 
 from hartx import mixing
+from hartx.jit import jit
 from hartx.models.fusion import Fusion, SingleStream
 from hartx.pruning.structure import Path, Structure
 from hartx.train_step import split_model
@@ -48,7 +49,7 @@ def importance(
         targets = mixing.smooth_one_hot(labels, logits.shape[-1], label_smoothing)
         return optax.softmax_cross_entropy(logits, targets).mean()
 
-    @jax.jit
+    @jit
     def squares(params: Any, inputs: dict[str, jax.Array], labels: jax.Array) -> dict[str, jax.Array]:
         gradients = dict(nnx.to_flat_state(jax.grad(loss)(params, inputs, labels)))
         values = dict(nnx.to_flat_state(params))

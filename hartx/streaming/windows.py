@@ -13,6 +13,7 @@ from rich.progress import track
 from edge.preprocess import prepare_clip
 from edge.streaming import window_spans
 from hartx.calibration import read_temperature, with_temperature
+from hartx.jit import jit
 from hartx.mesh import make_devices
 from hartx.run import Run
 from hartx.streaming.sequence import ContinuousSequence
@@ -43,7 +44,7 @@ def _predict(run: Run, windows: Sequence[tuple[ContinuousSequence, np.ndarray]])
     size = run.config.batch_size
     devices = make_devices(size)
     graphdef, params, batch_stats = split_model(run.model)
-    step_fn = jax.jit(lambda *args: eval_step(graphdef, *args), out_shardings=devices.replicated)
+    step_fn = jit(lambda *args: eval_step(graphdef, *args), out_shardings=devices.replicated)
     params, batch_stats = devices.put_replicated((params, batch_stats))
     probabilities = []
     for first in track(range(0, len(windows), size), "watching"):

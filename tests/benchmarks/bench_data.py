@@ -25,6 +25,7 @@ from rich.console import Console
 
 from hartx import run as runs
 from hartx.data import open_recordings, training_batches
+from hartx.jit import jit
 from hartx.mesh import make_devices
 from hartx.train_step import train_step
 
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> None:
     recipe, state = runs.make_recipe(config, len(recordings.labels), plan)
     state = devices.put_replicated(state)
     key = devices.put_replicated(jax.random.key(0))
-    step_fn = jax.jit(functools.partial(train_step, recipe), donate_argnums=0)
+    step_fn = jit(functools.partial(train_step, recipe), donate_argnums=0)
     data_s, step_s = [], []
     for _ in range(_ROUNDS.value):
         # A new iterator a turn: what was read ahead while the steps ran must not count as delivered now.
