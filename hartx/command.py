@@ -24,11 +24,24 @@ def parser(config: flags.FlagHolder[Any]) -> Callable[[list[str]], list[str]]:
             if config.value is not None:
                 _ = config.value.name  # a config that could not be loaded says so only when it is used
             return rest
-        except (flags.Error, OSError, AttributeError, KeyError, TypeError) as error:  # the last three: no such field
+        except (AttributeError, KeyError) as error:
+            print("error:", _no_such_field(error, argv), file=sys.stderr)
+            sys.exit(2)
+        except (flags.Error, OSError, TypeError) as error:
             print("error:", _in_short(error), file=sys.stderr)
             sys.exit(2)
 
     return parse
+
+
+def _no_such_field(error: Exception, argv: list[str]) -> str:
+    """Return which --config.FIELD there is not: the error itself names no more than the last part of it."""
+    said = _in_short(error)
+    name = said.split()[0]
+    fields = (word.removeprefix("--config.").split("=")[0] for word in argv if word.startswith("--config."))
+    field = next((field for field in fields if name in field.split(".")), name)
+    hint = said.removeprefix(name).strip()
+    return f"the config has no field {field}; configs/base.py lists all of them. {hint}".strip()
 
 
 def _in_short(error: Exception) -> str:
