@@ -1,7 +1,7 @@
 """Several modalities, fused: each stream is trained alone, then the fusion over them.
 
 python main.py --config=configs/fusion.py                        rgb + skeleton, 16 x 224 x 224, for a GPU or TPU
-python main.py --config=configs/fusion.py:skeleton_inertial      5 minutes on a CPU core
+python main.py --config=configs/fusion.py:skeleton_inertial      skeleton + inertial
 python main.py --config=configs/fusion.py:depth                  depth + skeleton
 python main.py --config=configs/fusion.py:all                    depth + skeleton + inertial
 python main.py --config=configs/fusion.py:demo                   a small colour network on small synthetic recordings
@@ -38,11 +38,6 @@ def get_config(variant: str = "rgb") -> ConfigDict:
     for part in ("video", "pose"):
         config.model[part] = video.model[part].copy_and_resolve_references()
     config.model.depth_members = video.model.depth_members
-    # The streams are right on nearly all clips that they have learnt from, so these say little about what to correct in
-    # others: it is learnt slowly and briefly. With 20 epochs at 1e-3 it cost two of 323 recordings of people left out.
-    config.num_epochs = 5
-    config.optim.learning_rate = 1e-4
-    config.optim.warmup_epochs = 1.0
     # By what the streams alone said about subjects left out, where anything from 2.4 to 4.7 against 2 was as good.
     config.model.fusion.weights.skeleton = 3.0
     config.model.fusion.weights.inertial = 2.0
@@ -50,6 +45,11 @@ def get_config(variant: str = "rgb") -> ConfigDict:
     config.mixing.cutmix = 0.0
     if variant == "demo":
         return _demo(config)
+    # The streams are right on nearly all clips that they have learnt from, so these say little about what to correct in
+    # others: it is learnt slowly and briefly. With 20 epochs at 1e-3 it cost two of 323 recordings of people left out.
+    config.num_epochs = 5
+    config.optim.learning_rate = 1e-4
+    config.optim.warmup_epochs = 1.0
     for stream, other in alone.items():
         config.pretraining[stream] = base.differences(other, config)
     return config
@@ -71,5 +71,4 @@ def _demo(config: ConfigDict) -> ConfigDict:
     config.modality_dropout = 0.1
     config.num_epochs = 30
     config.optim.learning_rate = 3e-3
-    config.optim.warmup_epochs = 5.0
     return config

@@ -41,7 +41,7 @@ def _no_such_field(error: Exception, argv: list[str]) -> str:
     fields = (word.removeprefix("--config.").split("=")[0] for word in argv if word.startswith("--config."))
     field = next((field for field in fields if name in field.split(".")), name)
     hint = said.removeprefix(name).strip()
-    return f"the config has no field {field}; configs/base.py lists all of them. {hint}".strip()
+    return f"the config has no field {field}; configs/base.py lists those of an experiment. {hint}".strip()
 
 
 def _in_short(error: Exception) -> str:

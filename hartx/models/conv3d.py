@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +20,6 @@ Convolve2D = Callable[[Array, Array, Pair, Pair], Array]  # of images, kernel, s
 
 # Up to here the taps of a kernel are stacked: more channels make a 2D convolution efficient by themselves.
 MAX_STACKED_CHANNELS = 64
-
-# What the kernel's gradient reads at once: about a core's second-level cache.
-_CACHE_BYTES = 2**19
 
 LOWERINGS = ("auto", "native", "taps")
 
@@ -120,70 +116,12 @@ def _patches_conv2d(
     return jnp.concatenate(seen, axis=-1) @ kernel.reshape(-1, channels_out)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv2d(
-    x: Float[Array, "N H W C"], kernel: Float[Array, "kh kw C D"], strides: Pair, padding: Pair
-) -> Float[Array, "N h w D"]:
-    """2D convolution whose kernel gradient is computed by matrix products.
-
-    XLA:CPU takes the gradient by the kernel for a convolution with a kernel of the image's size, which is its slow path
-    by default; for the stem of a narrow network, products are five times as fast.
-    """
-    return _plain_conv2d(x, kernel, strides, padding)
-
-
-def _plain_conv2d(
     x: Float[Array, "N H W C"], kernel: Float[Array, "kh kw C D"], strides: Pair, padding: Pair
 ) -> Float[Array, "N h w D"]:
     return lax.conv_general_dilated(
         x, kernel, strides, [(p, p) for p in padding], dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-
-
-def _conv2d_forward(
-    x: Float[Array, "N H W C"], kernel: Float[Array, "kh kw C D"], strides: Pair, padding: Pair
-) -> tuple[Float[Array, "N h w D"], tuple[Array, Array]]:
-    return _plain_conv2d(x, kernel, strides, padding), (x, kernel)
-
-
-def _conv2d_backward(
-    strides: Pair, padding: Pair, saved: tuple[Array, Array], gradient: Float[Array, "N h w D"]
-) -> tuple[Float[Array, "N H W C"], Float[Array, "kh kw C D"]]:
-    x, kernel = saved
-    _, transpose = jax.vjp(lambda x: _plain_conv2d(x, kernel, strides, padding), x)
-    (x_gradient,) = transpose(gradient)
-    return x_gradient, _kernel_gradient(x, gradient, kernel.shape, strides, padding)
-
-
-def _kernel_gradient(
-    x: Float[Array, "N H W C"],
-    gradient: Float[Array, "N h w D"],
-    shape: tuple[int, ...],
-    strides: Pair,
-    padding: Pair,
-) -> Float[Array, "kh kw C D"]:
-    """Sum over few images at a time, so that what is copied for the matrix products stays in the cache."""
-    x = jnp.pad(x, ((0, 0), (padding[0], padding[0]), (padding[1], padding[1]), (0, 0)))
-    images, height, width, channels_out = gradient.shape
-    taps_i, taps_j, channels, _ = shape
-
-    def some(x: Float[Array, "n H W C"], gradient: Float[Array, "n h w D"]) -> Float[Array, "kh K D"]:
-        columns = [x[:, :, j : j + (width - 1) * strides[1] + 1 : strides[1]] for j in range(taps_j)]
-        seen = jnp.concatenate(columns, axis=-1)  # what a row of the kernel was multiplied with
-        flat = gradient.reshape(-1, channels_out)
-        rows = [seen[:, i : i + (height - 1) * strides[0] + 1 : strides[0]] for i in range(taps_i)]
-        products = [jnp.matmul(row.reshape(len(flat), -1).T, flat, preferred_element_type=jnp.float32) for row in rows]
-        return jnp.stack(products)
-
-    size_bytes = x.dtype.itemsize * (x[0].size + height * width * (taps_j * channels + channels_out))
-    at_once = max(n for n in range(1, images + 1) if images % n == 0 and (n == 1 or n * size_bytes <= _CACHE_BYTES))
-    parts = (x.reshape(-1, at_once, *x.shape[1:]), gradient.reshape(-1, at_once, *gradient.shape[1:]))
-    total = jnp.zeros((taps_i, taps_j * channels, channels_out), jnp.float32)
-    total, _ = lax.scan(lambda total, part: (total + some(*part), None), total, parts)
-    return total.reshape(shape).astype(x.dtype)
-
-
-_conv2d.defvjp(_conv2d_forward, _conv2d_backward)
 
 
 class Conv3D(nnx.Module):

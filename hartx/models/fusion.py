@@ -62,7 +62,7 @@ class SingleStream(nnx.Module):
         (name,) = self.stream_names
         lesson = self.streams[name].lesson(inputs[name], inputs.get(JOINTS_INPUT), rngs)
         if len(lesson.logits) == 1:
-            return ModelOutput(lesson.logits[0], {})
+            return ModelOutput(lesson.logits[0], {}, lesson.joint_loss)
         mean = jax.lax.stop_gradient(mean_of(lesson.logits))
         own = {f"{name}.{index}": logits for index, logits in enumerate(lesson.logits)}
         return ModelOutput(mean, own, lesson.joint_loss)

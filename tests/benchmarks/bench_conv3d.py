@@ -1,4 +1,4 @@
-"""How long one training step of the 33.2 M network takes: taps against native, XLA alone, and PyTorch.
+"""How long one training step of the 33.2 M network takes: taps against native, left to JAX, and PyTorch.
 
 python tests/benchmarks/bench_conv3d.py [--torch] [--json=FILE]
 
