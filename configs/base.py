@@ -95,8 +95,9 @@ def get_config() -> ConfigDict:
     config.model.skeleton.pooling = "mean_max"  # mean_max or last
     config.model.skeleton.dropout = 0.5
     config.model.inertial = ConfigDict()
+    config.model.inertial.members = 2  # networks alike, which begin and err differently
     config.model.inertial.layers = 2
-    config.model.inertial.features = 128
+    config.model.inertial.features = 256  # shared between the members
     config.model.inertial.bidirectional = True
     config.model.inertial.stem_width = 5
     config.model.inertial.stem_strides = (2, 2)

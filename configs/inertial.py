@@ -1,4 +1,7 @@
-"""The inertial sensor alone, on the right wrist or thigh: temporal convolution, two bidirectional LSTM layers.
+"""The inertial sensor alone, on the right wrist or thigh: two networks alike, whose logits are averaged.
+
+Each reads the samples as they are: two temporal convolutions of stride 2, two bidirectional LSTM layers, mean and
+maximum.
 
 python main.py --config=configs/inertial.py --config.dataset.raw_dir=UTD-MHAD
 
@@ -22,5 +25,6 @@ def get_config() -> ConfigDict:
     config.augment.inertial_scale = 0.1
     config.augment.inertial_jitter = 0.05
     config.augment.temporal_elastic = 0.2
+    config.auxiliary_loss = 1.0
     config.ema_decay = 0.995
     return config

@@ -82,7 +82,7 @@ class Fusion(nnx.Module):
     """Late fusion: a weighted mean of the streams' own logits, corrected by a hidden layer over all their features.
 
     The weights say how far each stream is trusted. They cannot be learnt from the clips that the streams have
-    learnt from, on which all are right.
+    learnt from, on which all are right. The correction begins as 0, so that what it has not learnt is no noise.
 
     Streams that are absent (their input is all zeros) count for nothing: their features are 0 and the mean is
     that of the others, so that what is left decides as it would alone.
@@ -117,7 +117,7 @@ class Fusion(nnx.Module):
         size = sum(encoder.num_features for encoder in streams.values())
         self.hidden = nnx.Linear(size, hidden, kernel_init=init.he(size), rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
-        self.classifier = nnx.Linear(hidden, num_classes, kernel_init=init.CLASSIFIER, rngs=rngs)
+        self.classifier = nnx.Linear(hidden, num_classes, kernel_init=nnx.initializers.zeros, rngs=rngs)
         self.frozen = False
 
     def freeze_streams(self) -> None:

@@ -35,8 +35,7 @@ def _depth(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: n
     if unknown or not config.depth_members:
         raise ValueError(f"depth_members {tuple(config.depth_members)} were given; any of {DEPTH_MEMBERS} is expected")
     makers = {"video": _video, "pose": _pose}
-    members = [makers[member](config, shape, num_classes, rngs) for member in config.depth_members]
-    return members[0] if len(members) == 1 else Ensemble(members)
+    return _together([makers[member](config, shape, num_classes, rngs) for member in config.depth_members])
 
 
 def _pose(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
@@ -49,18 +48,31 @@ def _pose(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nn
 def _skeleton(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
     arguments = dict(config.skeleton)
     descriptions = arguments.pop("descriptions")
-    if not descriptions or arguments["features"] % len(descriptions):
-        raise ValueError(f"{len(descriptions)} descriptions were given; a number that divides features is expected")
-    arguments["features"] //= len(descriptions)
-    members = [
-        SkeletonLSTM(shape[-1], description, num_classes=num_classes, rngs=rngs, **arguments)
-        for description in descriptions
-    ]
-    return members[0] if len(members) == 1 else Ensemble(members)
+    arguments["features"] = _share(arguments["features"], len(descriptions), "descriptions")
+    return _together(
+        [
+            SkeletonLSTM(shape[-1], description, num_classes=num_classes, rngs=rngs, **arguments)
+            for description in descriptions
+        ]
+    )
 
 
 def _inertial(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
-    return SequenceLSTM(in_features=shape[-1], num_classes=num_classes, rngs=rngs, **config.inertial)
+    arguments = dict(config.inertial)
+    count = arguments.pop("members")
+    arguments["features"] = _share(arguments["features"], count, "members")
+    return _together([SequenceLSTM(shape[-1], num_classes=num_classes, rngs=rngs, **arguments) for _ in range(count)])
+
+
+def _share(features: int, count: int, what: str) -> int:
+    """Return how many features each member of an ensemble has."""
+    if count < 1 or features % count:
+        raise ValueError(f"{count} {what} were given; a number that divides features ({features}) is expected")
+    return features // count
+
+
+def _together(members: Sequence[Encoder]) -> Encoder:
+    return members[0] if len(members) == 1 else Ensemble(members)
 
 
 # Modality to the function that makes its encoder from the `model` section.
@@ -85,7 +97,8 @@ def create_model(
       config: the `model` section: `video` (arguments of `ResNet3D`), `depth_members` (what reads depth),
         `pose` (of `PoseNet`, whose joints a network like that of skeletons reads), `skeleton` (of `SkeletonLSTM`, an
         ensemble of which shares the `features` where there are several `descriptions`), `inertial` (of
-        `SequenceLSTM`), `fusion` (of `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
+        `SequenceLSTM`, of which `members` share the `features`), `fusion` (of `Fusion`) and `dtype`, 'float32' or
+        'bfloat16', of the convolutions.
       streams: modalities, in the order of fusion.
       input_shapes: modality to the shape of one clip without the batch, (T, H, W, C) or (T, features).
       num_classes: number of actions.

@@ -14,13 +14,11 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import venv
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,12 +34,9 @@ from rich.table import Table
 
 from hartx.jit import jit
 from hartx.models import ResNet3D
+from tests.benchmarks.torch_worker import TORCH, Step, torch_environment, torch_worker
 
-TORCH = "torch==2.13.0"
 LEARNING_RATE = 1e-3
-
-# Takes one step and returns its seconds.
-Step = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -92,33 +87,6 @@ def jax_step(setting: Setting, lowering: str, compile_fn: Callable[..., Any] = j
         return time.perf_counter() - started
 
     return step
-
-
-@contextmanager
-def torch_step(setting: Setting, environment: Path) -> Iterator[Step]:
-    """Give a training step of the same network in PyTorch, in a process of its own."""
-    worker = Path(__file__).with_name("torch_resnet3d.py")
-    command = [environment / "bin" / "python", worker, json.dumps(asdict(setting))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
-
-        def step() -> float:
-            print("step", file=process.stdin, flush=True)
-            answer = process.stdout.readline()
-            if not answer:
-                raise SystemExit("error: the PyTorch process ended; its message is above")
-            return float(answer)
-
-        yield step
-        process.stdin.close()
-
-
-def torch_environment(folder: Path) -> Path:
-    """Return an environment with PyTorch in it, made if it is not there yet."""
-    if not (folder / "bin" / "python").exists():
-        venv.create(folder, with_pip=True)
-    subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", TORCH, "numpy"], check=True)
-    return folder
 
 
 def take_turns(steps: dict[str, Step], rounds: int) -> list[Timing]:
@@ -185,7 +153,8 @@ def main() -> None:
         steps["JAX, taps, left to JAX"] = jax_step(setting, "taps", jax.jit)
         if args.torch:
             folder = args.torch_env or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            steps["PyTorch"] = stack.enter_context(torch_step(setting, torch_environment(folder)))
+            python = torch_environment(folder)
+            steps["PyTorch"] = stack.enter_context(torch_worker(python, {"task": "train", **asdict(setting)}))
         values = report(setting, take_turns(steps, args.rounds))
     print_report(values)
     if args.json:

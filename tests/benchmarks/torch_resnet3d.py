@@ -1,6 +1,7 @@
-"""The 3D ResNet-18 of hartx.models in PyTorch, for bench_conv3d.py, which starts it where torch is installed.
+"""The 3D ResNet-18 of hartx.models in PyTorch, for the benchmarks beside it, which start it where torch is installed.
 
-Takes a setting as JSON; for each line on its input it takes one training step and prints its seconds.
+Takes a setting as JSON; for each line on its input it does its task once, "train" (a training step) or "predict"
+(logits, in float32 or bfloat16), and prints its seconds.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -50,19 +53,48 @@ def resnet18(width: int, num_classes: int = 27) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def main() -> None:
-    """Take a step for each line of input."""
-    setting = json.loads(sys.argv[1])
+def train_step(setting: dict[str, Any]) -> Callable[[], None]:
+    """Return a training step in float32."""
     model = resnet18(setting["width"])
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
-    clips = torch.randn(setting["batch"], 3, setting["frames"], setting["size"], setting["size"])
     labels = torch.zeros(setting["batch"], dtype=torch.long)
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters in PyTorch", file=sys.stderr)
-    for _ in sys.stdin:
-        started = time.perf_counter()
+    clips = make_clips(setting)
+
+    def step() -> None:
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(clips), labels).backward()
         optimizer.step()
+
+    return step
+
+
+def prediction(setting: dict[str, Any]) -> Callable[[], None]:
+    """Return a prediction, BatchNorm folded into the convolutions and the graph compiled ahead (TorchScript)."""
+    dtype = getattr(torch, setting["dtype"])
+    clips = make_clips(setting).to(dtype)
+    model = resnet18(setting["width"]).eval()
+    with torch.inference_mode():
+        traced = torch.jit.optimize_for_inference(torch.jit.trace(model.to(dtype), clips))
+
+    def step() -> None:
+        with torch.inference_mode():
+            traced(clips)
+
+    return step
+
+
+def make_clips(setting: dict[str, Any]) -> torch.Tensor:
+    """Return a batch of random clips."""
+    return torch.randn(setting["batch"], 3, setting["frames"], setting["size"], setting["size"])
+
+
+def main() -> None:
+    """Do the task for each line of input."""
+    setting = json.loads(sys.argv[1])
+    step = {"train": train_step, "predict": prediction}[setting["task"]](setting)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        step()
         print(time.perf_counter() - started, flush=True)
 
 

@@ -15,14 +15,14 @@ from hartx.errors import HartxError
 from hartx.models import Fusion, SequenceLSTM, SingleStream, create_model
 
 SHAPES = {"rgb": (4, 16, 16, 3), "depth": (4, 16, 16, 1), "skeleton": (6, 75), "inertial": (8, 6)}
-WIDTHS = {"rgb": 32, "depth": 32, "skeleton": 16, "inertial": 10}  # features of the small encoders
+WIDTHS = {"rgb": 32, "depth": 32, "skeleton": 16, "inertial": 12}  # features of the small encoders
 
 
 def small_config():
     config = base.get_config().model
     config.video.depth, config.video.width = 10, 4
     config.skeleton.features = 16
-    config.inertial.features = 10
+    config.inertial.features = 12
     config.fusion.hidden = 12
     return config
 
@@ -30,7 +30,10 @@ def small_config():
 def changed_model(streams, **changes):
     config = small_config()
     config.update(changes)
-    return create_model(config, streams, SHAPES, 27, rngs=nnx.Rngs(0))
+    model = create_model(config, streams, SHAPES, 27, rngs=nnx.Rngs(0))
+    if isinstance(model, Fusion):  # whose correction has learnt something
+        model.classifier.kernel[...] = 0.1 * jax.random.normal(jax.random.key(1), model.classifier.kernel.shape)
+    return model
 
 
 # Building a model takes seconds, of which each test gets a copy.
@@ -92,6 +95,14 @@ def test_fusion_is_a_weighted_mean_of_the_streams_and_a_correction_from_their_fe
     skeleton, depth = (classify(model.streams[name], inputs[name]) for name in names)
     expected = (3 * skeleton + depth) / 4 + correction(model, inputs, names)
     np.testing.assert_allclose(apply(model, inputs), expected, atol=1e-5)
+
+
+def test_fusion_begins_as_the_mean_of_its_streams():
+    model = create_model(small_config(), ("skeleton", "inertial"), SHAPES, 27, rngs=nnx.Rngs(0))
+    model.eval()
+    inputs = clips("skeleton", "inertial")
+    output = apply_with_streams(model, inputs)
+    np.testing.assert_allclose(output.logits, sum(output.stream_logits.values()) / 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("absent", [("depth",), ("skeleton", "inertial"), ("depth", "skeleton", "inertial")])
@@ -187,7 +198,7 @@ def test_stream_logits_are_those_of_the_streams_alone():
 
 @pytest.mark.parametrize("stream", ["depth", "inertial"])
 def test_single_stream_is_its_encoder(stream):
-    model = small_model(stream)
+    model = changed_model((stream,), inertial={"members": 1})
     assert isinstance(model, SingleStream)
     model.eval()
     inputs = clips(stream)
@@ -258,6 +269,7 @@ def test_dtype_reaches_the_convolutions():
         (("skeleton",), {"skeleton": {"pooling": "first"}}, "'first' was given"),
         (("skeleton",), {"skeleton": {"descriptions": ()}}, "0 descriptions were given"),
         (("inertial",), {"inertial": {"stem_width": 4}}, "stem_width 4 was given"),
+        (("inertial",), {"inertial": {"members": 5}}, "5 members were given"),
         (("skeleton", "inertial"), {"fusion": {"weights": {"skeleton": 0.0}}}, "fusion.weights .* were given"),
     ],
 )
