@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
     config.clip.sampling = "uniform"  # uniform: over the whole recording; window: num_frames at a stride
     config.clip.strides = (1, 2)  # window: drawn from these in training; the first one at test
     config.clip.views = 1  # clips a recording whose predictions are averaged at test
-    config.clip.resize = 256  # rgb: shorter side in pixels
+    config.clip.resize = 256  # rgb: crop / resize of the shorter side is seen
     config.clip.crop = 224  # rgb, depth: side of the network's input in pixels
     config.clip.extent_m = 2.4  # depth: side of the square around the person
     config.clip.range_m = 0.8  # depth: told apart before and behind the person's middle

@@ -32,7 +32,10 @@ RATE_UNIT_DEG_S = 100.0
 
 @dataclass(frozen=True)
 class VideoSpec:
-    """Colour video: shorter side to `resize` pixels, centre crop, (value / 255 - mean) / std."""
+    """Colour video: the middle square of `crop` / `resize` of the shorter side, (value / 255 - mean) / std.
+
+    The same as the shorter side at `resize` pixels and then the middle `crop` ones, but nothing else is resized.
+    """
 
     num_frames: int = 16
     resize: int = 256
@@ -119,25 +122,27 @@ def spec_from_dict(modality: str, values: Mapping[str, Any]) -> Any:
 # --- colour ---------------------------------------------------------------------------------------
 
 
-def resize_short_side(frame: np.ndarray, size: int) -> np.ndarray:
-    """Return an (H, W, 3) frame with its shorter side at `size` pixels, the other in proportion."""
+def square_side(frame: np.ndarray, spec: VideoSpec) -> int:
+    """Return the side of the square that the network sees of an (H, W, 3) frame, in the frame's own pixels."""
+    return max(1, round(min(frame.shape[:2]) * spec.crop / spec.resize))
+
+
+def crop_square(frame: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
+    """Return the square of `side` pixels whose upper left corner is (top, left)."""
+    return frame[top : top + side, left : left + side]
+
+
+def centre_crop(frame: np.ndarray, side: int) -> np.ndarray:
+    """Return the middle square of `side` pixels."""
     height, width = frame.shape[:2]
-    if min(height, width) == size:
-        return frame
-    scale = size / min(height, width)
-    target = (max(size, round(width * scale)), max(size, round(height * scale)))
-    return cv2.resize(frame, target, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return crop_square(frame, (height - side) // 2, (width - side) // 2, side)
 
 
-def crop_square(frame: np.ndarray, top: int, left: int, size: int) -> np.ndarray:
-    """Return the square of `size` pixels whose upper left corner is (top, left)."""
-    return frame[top : top + size, left : left + size]
-
-
-def centre_crop(frame: np.ndarray, size: int) -> np.ndarray:
-    """Return the middle square of `size` pixels."""
-    height, width = frame.shape[:2]
-    return crop_square(frame, (height - size) // 2, (width - size) // 2, size)
+def resize_square(square: np.ndarray, size: int) -> np.ndarray:
+    """Return a square at `size` pixels; made smaller, each of them is the mean of the area that it covers."""
+    if len(square) == size:
+        return square
+    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if len(square) > size else cv2.INTER_LINEAR)
 
 
 def normalise_video(frames: np.ndarray, spec: VideoSpec) -> np.ndarray:
@@ -152,8 +157,8 @@ def normalise_video(frames: np.ndarray, spec: VideoSpec) -> np.ndarray:
 
 def prepare_video(frames: Sequence[np.ndarray], spec: VideoSpec) -> np.ndarray:
     """Return (T, crop, crop, 3) float32 of T RGB uint8 frames of any size."""
-    cropped = [centre_crop(resize_short_side(frame, spec.resize), spec.crop) for frame in frames]
-    return normalise_video(np.stack(cropped), spec)
+    squares = [resize_square(centre_crop(frame, square_side(frame, spec)), spec.crop) for frame in frames]
+    return normalise_video(np.stack(squares), spec)
 
 
 # --- depth ----------------------------------------------------------------------------------------

@@ -47,20 +47,17 @@ def jitter_colour(frame: np.ndarray, colour: tuple[float, float, float, float]) 
 
 
 def _crop(frame: np.ndarray, spec: VideoSpec, draw: ClipDraw) -> np.ndarray:
-    """Return the square that the draw places in a resized frame, `crop` pixels wide whatever its area."""
-    side = min(round(spec.crop * math.sqrt(draw.area)), *frame.shape[:2])
+    """Return the square that the draw places in a frame, `crop` pixels wide whatever its area."""
+    side = min(round(preprocess.square_side(frame, spec) * math.sqrt(draw.area)), *frame.shape[:2])
     top, left = (int((frame.shape[axis] - side) * draw.place[axis]) for axis in (0, 1))
-    square = preprocess.crop_square(frame, top, left, side)
-    return square if side == spec.crop else preprocess.resize_short_side(square, spec.crop)
+    return preprocess.resize_square(preprocess.crop_square(frame, top, left, side), spec.crop)
 
 
 def video_clip(frames: Sequence[np.ndarray], spec: VideoSpec, draw: ClipDraw) -> Float[np.ndarray, "T crop crop 3"]:
     """Return T RGB uint8 frames as the network reads them, with the draw applied."""
     out = np.empty((len(frames), spec.crop, spec.crop, 3), np.uint8)
     for i, frame in enumerate(frames):
-        resized = preprocess.resize_short_side(frame, spec.resize)
-        if draw.angle:
-            resized = _rotate_image(resized, draw.angle)
-        out[i] = jitter_colour(_crop(resized, spec, draw), draw.colour)
+        turned = _rotate_image(frame, draw.angle) if draw.angle else frame
+        out[i] = jitter_colour(_crop(turned, spec, draw), draw.colour)
     clip = preprocess.normalise_video(out, spec)
     return clip[:, :, ::-1] if draw.flip else clip

@@ -29,14 +29,13 @@ def area_weights(source: int, target: int) -> np.ndarray:
 
 @quick
 @given(st.integers(24, 90), st.integers(24, 90), st.integers(0, 2**31))
-def test_resize_and_centre_crop_equal_the_mean_over_the_covered_area(height, width, seed):
+def test_a_frame_becomes_the_mean_over_the_area_that_each_pixel_covers_of_its_middle_square(height, width, seed):
     frame = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     spec = VideoSpec(num_frames=1, resize=20, crop=16, mean=(0, 0, 0), std=(1, 1, 1))
-    scale = 20 / min(height, width)
-    rows, columns = area_weights(height, round(height * scale)), area_weights(width, round(width * scale))
-    resized = np.einsum("ih,hwc,jw->ijc", rows, frame.astype(float), columns)
-    top, left = (resized.shape[0] - 16) // 2, (resized.shape[1] - 16) // 2
-    expected = resized[top : top + 16, left : left + 16]
+    side = round(0.8 * min(height, width))
+    top, left = (height - side) // 2, (width - side) // 2
+    weights = area_weights(side, 16)
+    expected = np.einsum("ih,hwc,jw->ijc", weights, frame[top : top + side, left : left + side].astype(float), weights)
     np.testing.assert_allclose(preprocess.prepare_video([frame], spec)[0] * 255, expected, atol=1.0)
 
 
