@@ -22,7 +22,6 @@ RECIPES = {
         "optim.weight_decay": 0.02,
         "clip.num_frames": 24,
         "augment.temporal_elastic": 0.2,
-        "auxiliary_loss": 1.0,
     },
     "video": {
         "name": "depth_video",

@@ -25,6 +25,5 @@ def get_config() -> ConfigDict:
     config.augment.inertial_scale = 0.1
     config.augment.inertial_jitter = 0.05
     config.augment.temporal_elastic = 0.2
-    config.auxiliary_loss = 1.0
     config.ema_decay = 0.995
     return config

@@ -34,10 +34,7 @@ STEPS = {
     "bidirectional": {"model.skeleton.bidirectional": True},
     "pooling": {"model.skeleton.pooling": "mean_max"},
     "motion": {"model.skeleton.descriptions": (("joints", "joint_motion"),)},
-    "bones": {
-        "model.skeleton.descriptions": (("joints", "joint_motion"), ("bones", "bone_motion")),
-        "auxiliary_loss": 1.0,
-    },
+    "bones": {"model.skeleton.descriptions": (("joints", "joint_motion"), ("bones", "bone_motion"))},
     "stem": {"model.skeleton.stem_strides": (2,)},
     "geometry": {"augment.rotation_degrees": 10.0, "augment.turn_degrees": 25.0, "augment.body_scale": 0.15},
     "shape": {"augment.tilt_degrees": 10.0, "augment.body_stretch": 0.1, "augment.body_shear": 0.05},

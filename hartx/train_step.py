@@ -13,8 +13,6 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from hartx import mixing
-from hartx.errors import HartxError
-from hartx.models import SingleStream
 
 
 @dataclass(frozen=True)
@@ -79,11 +77,6 @@ def _loss(
     if recipe.config.pretraining:
         model.freeze_streams()
     output = model.with_streams(batch.inputs, rngs=nnx.Rngs(dropout=key))
-    if output.stream_logits and isinstance(model, SingleStream) and not recipe.config.auxiliary_loss:
-        raise HartxError(
-            "config.auxiliary_loss=0.0 was given; more is expected where several networks read one stream, since each "
-            "learns by a loss of its own: --config.auxiliary_loss=1.0"
-        )
     loss = optax.softmax_cross_entropy(output.logits, batch.targets).mean()
     for logits in output.stream_logits.values():
         loss += recipe.config.auxiliary_loss * optax.softmax_cross_entropy(logits, batch.targets).mean()

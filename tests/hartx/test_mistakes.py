@@ -59,7 +59,7 @@ def test_a_mistyped_flag_is_one_line_and_exit_code_2(repository, arguments, mess
         ([SMALL, "--config.protocol=losso:7", "--workdir={tmp}/a"], "did you mean 'loso'"),
         (
             [SMALL, "--config.streams=('inertial',)", "--config.auxiliary_loss=0.0", "--workdir={tmp}/a"],
-            "several networks read one stream",
+            "several networks that read inertial",
         ),
         (["--config=configs/prune.py", "--workdir={tmp}/a"], "config.prune.workdir is empty"),
         ([SMALL, "--config.batch_size=0", "--workdir={tmp}/a"], "at least 1"),

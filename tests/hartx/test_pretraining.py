@@ -61,7 +61,7 @@ def config(small_data):
     config.ema_decay = 0.5
     for stream in config.streams:
         alone = base.get_config()
-        alone.update({"name": stream, "streams": (stream,), "auxiliary_loss": 0.0, "modality_dropout": 0.0})
+        alone.update({"name": stream, "streams": (stream,), "auxiliary_loss": 1.0, "modality_dropout": 0.0})
         config.pretraining[stream] = {key: alone[key] for key in ("name", "auxiliary_loss", "modality_dropout")}
     return config
 
