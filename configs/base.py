@@ -116,7 +116,7 @@ def get_config() -> ConfigDict:
     config.num_epochs = 100
     config.accumulate = 1  # a step's batch is computed in this many pieces
     config.label_smoothing = 0.1
-    config.auxiliary_loss = 1.0  # weight of the own classifiers of a fusion's streams and of an ensemble's members
+    config.auxiliary_loss = 0.0  # weight of the own classifiers of a fusion's streams, where all learn together
     config.joint_loss = 40.0  # weight of the error of the joints found in depth, in sides of the square
     config.modality_dropout = 0.0  # how often a stream of a fusion is blanked in training
     config.ema_decay = 0.0  # moving average of the parameters, used at test; 0: off

@@ -50,7 +50,6 @@ def get_config(variant: str = "rgb") -> ConfigDict:
     config.num_epochs = 5
     config.optim.learning_rate = 1e-4
     config.optim.warmup_epochs = 1.0
-    config.auxiliary_loss = 0.0  # the streams have learnt
     for stream, other in alone.items():
         config.pretraining[stream] = base.differences(other, config)
     return config

@@ -137,18 +137,6 @@ def check(config: ConfigDict) -> None:
         raise HartxError(
             f"config.batch_size={config.batch_size} is no multiple of config.accumulate={config.accumulate}"
         )
-    if len(config.streams) == 1 and not config.auxiliary_loss and _num_networks(config.model, config.streams[0]) > 1:
-        raise HartxError(
-            f"config.auxiliary_loss=0.0 was given with several networks that read {config.streams[0]}; more is "
-            "expected, since each learns by a loss of its own: --config.auxiliary_loss=1.0"
-        )
-
-
-def _num_networks(model: ConfigDict, stream: str) -> int:
-    """Return how many networks read a stream, each for itself."""
-    of_joints = len(model.skeleton.descriptions)
-    of_depth = sum(of_joints if member == "pose" else 1 for member in model.depth_members)
-    return {"skeleton": of_joints, "inertial": model.inertial.members, "depth": of_depth}.get(stream, 1)
 
 
 def learns_joints(config: ConfigDict) -> bool:

@@ -78,8 +78,10 @@ def _loss(
         model.freeze_streams()
     output = model.with_streams(batch.inputs, rngs=nnx.Rngs(dropout=key))
     loss = optax.softmax_cross_entropy(output.logits, batch.targets).mean()
+    # The members of an ensemble alone learn by nothing else.
+    weight = recipe.config.auxiliary_loss if len(recipe.config.streams) > 1 else 1.0
     for logits in output.stream_logits.values():
-        loss += recipe.config.auxiliary_loss * optax.softmax_cross_entropy(logits, batch.targets).mean()
+        loss += weight * optax.softmax_cross_entropy(logits, batch.targets).mean()
     loss += recipe.config.joint_loss * output.joint_loss
     return loss, (nnx.state(model, nnx.BatchStat), output.logits)
 

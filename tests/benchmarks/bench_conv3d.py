@@ -34,7 +34,8 @@ from rich.table import Table
 
 from hartx.jit import jit
 from hartx.models import ResNet3D
-from tests.benchmarks.torch_worker import TORCH, Step, torch_environment, torch_worker
+from tests.benchmarks.torch_worker import TORCH, torch_environment, torch_worker
+from tests.benchmarks.turns import Step, take_turns
 
 LEARNING_RATE = 1e-3
 
@@ -47,18 +48,6 @@ class Setting:
     batch: int
     frames: int
     size: int
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds of each step of one contestant."""
-
-    name: str
-    steps_s: list[float]
-
-    @property
-    def median_s(self) -> float:
-        return statistics.median(self.steps_s)
 
 
 def jax_step(setting: Setting, lowering: str, compile_fn: Callable[..., Any] = jit) -> Step:
@@ -89,33 +78,23 @@ def jax_step(setting: Setting, lowering: str, compile_fn: Callable[..., Any] = j
     return step
 
 
-def take_turns(steps: dict[str, Step], rounds: int) -> list[Timing]:
-    """Return the seconds of `rounds` steps of each contestant, after one that does not count."""
-    for step in steps.values():
-        step()
-    timings = [Timing(name, []) for name in steps]
-    for _ in range(rounds):
-        for timing in timings:
-            timing.steps_s.append(steps[timing.name]())
-    return timings
-
-
-def report(setting: Setting, timings: list[Timing]) -> dict[str, Any]:
-    """Return the results as plain values; ratios are to our taps."""
-    taps_s = timings[0].median_s
+def report(setting: Setting, times: dict[str, list[float]]) -> dict[str, Any]:
+    """Return the results as plain values; ratios are to our taps, which are the first."""
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
+    taps_s = next(iter(medians.values()))
     return {
         "setting": asdict(setting),
         "cores": len(os.sched_getaffinity(0)),
         "versions": {"python": sys.version.split()[0], "jax": jax.__version__, "torch": TORCH},
         "results": [
             {
-                "name": timing.name,
-                "median_s": timing.median_s,
-                "median_s_per_clip": timing.median_s / setting.batch,
-                "ratio_to_taps": timing.median_s / taps_s,
-                "steps_s": timing.steps_s,
+                "name": name,
+                "median_s": median_s,
+                "median_s_per_clip": median_s / setting.batch,
+                "ratio_to_taps": median_s / taps_s,
+                "steps_s": times[name],
             }
-            for timing in timings
+            for name, median_s in medians.items()
         ],
     }
 
@@ -155,7 +134,7 @@ def main() -> None:
             folder = args.torch_env or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             python = torch_environment(folder)
             steps["PyTorch"] = stack.enter_context(torch_worker(python, {"task": "train", **asdict(setting)}))
-        values = report(setting, take_turns(steps, args.rounds))
+        values = report(setting, take_turns(steps, 1, args.rounds))
     print_report(values)
     if args.json:
         args.json.write_text(json.dumps(values, indent=2) + "\n")

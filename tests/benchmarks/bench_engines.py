@@ -2,11 +2,11 @@
 
 python main.py --config=configs/rgb.py --config.num_epochs=1 --workdir=runs/full    # or any run of that network
 python -m export --workdir=runs/full --bundle=bundles/full --formats=onnx-fp32,onnx-int8
-python tests/benchmarks/bench_engines.py --bundle=bundles/full [--rounds=30] [--json=FILE]
+python tests/benchmarks/bench_engines.py --bundle=bundles/full [--torch] [--rounds=30] [--json=FILE]
 
-Everything takes turns in one run, one clip at a time, on all cores, and medians are compared. PyTorch (float32 and
-bfloat16, traced and optimised for inference) is the 3D ResNet-18 of 64 channels with the bundle's video input, in an
-environment of its own (`--torch_env`, kept; else a temporary one); `--no_torch` leaves it out.
+Everything takes turns in one run, one clip at a time, on all cores, and medians are compared. `--torch` adds PyTorch
+(float32 and bfloat16, traced and optimised for inference): the 3D ResNet-18 of 64 channels on the bundle's video, in an
+environment of its own (`--torch_env`, kept; else a temporary one).
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from edge.bench import pick
@@ -36,7 +35,8 @@ from edge.engines.choice import Choice
 from edge.engines.processor import cpu_field
 from edge.measure import ClipInput, InputChoice, make_input
 from edge.recognizer import ActionRecognizer
-from tests.benchmarks.torch_worker import TORCH, Step, torch_environment, torch_worker
+from tests.benchmarks.torch_worker import TORCH, torch_environment, torch_worker
+from tests.benchmarks.turns import Step, take_turns
 
 
 def engine_steps(bundle: Bundle) -> dict[str, Step]:
@@ -57,17 +57,6 @@ def engine_step(bundle: Bundle, choice: Choice, clip: ClipInput) -> Step:
         return time.perf_counter() - started
 
     return step
-
-
-def take_turns(steps: Mapping[str, Step], warmup: int, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each, by name; every other round goes the other way."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for index in track(range(-warmup, rounds), "measuring"):
-        for name in list(steps)[:: 1 if index % 2 else -1]:
-            seconds = steps[name]()
-            if index >= 0:
-                times[name].append(seconds)
-    return times
 
 
 def report(bundle: Bundle, times: Mapping[str, list[float]]) -> dict[str, Any]:
@@ -98,17 +87,21 @@ def print_report(values: Mapping[str, Any]) -> None:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--bundle", required=True, help="of a network that reads video alone")
-    parser.add_argument("--no_torch", action="store_true", help="leave PyTorch out")
+    parser.add_argument("--bundle", required=True, help="with --torch of a network that reads colour video alone")
+    parser.add_argument("--torch", action="store_true", help="compare with PyTorch, too")
     parser.add_argument("--torch_env", type=Path, help="folder of the environment for PyTorch")
     parser.add_argument("--rounds", type=int, default=30, help="runs of each that count (30)")
     parser.add_argument("--warmup", type=int, default=5, help="runs of each that do not (5)")
     parser.add_argument("--json", type=Path, help="file for the results")
     args = parser.parse_args()
     bundle = read_bundle(args.bundle)
+    if args.torch and list(bundle.specs) != ["rgb"]:
+        parser.error(
+            f"--torch was given with a bundle that reads {bundle.reads}; one of colour video alone is expected"
+        )
     with ExitStack() as stack:
         steps = engine_steps(bundle)
-        if not args.no_torch:
+        if args.torch:
             spec = bundle.specs["rgb"]
             setting = {"task": "predict", "width": 64, "batch": 1, "frames": spec.num_frames, "size": spec.crop}
             folder = args.torch_env or Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -50,7 +50,9 @@ def resnet18(width: int, num_classes: int = 27) -> nn.Sequential:
             layers.append(BasicBlock(channels_in, channels, 2 if stage and not index else 1))
             channels_in = channels
     layers += [nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(channels_in, num_classes)]
-    return nn.Sequential(*layers)
+    model = nn.Sequential(*layers)
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters in PyTorch", file=sys.stderr)
+    return model
 
 
 def train_step(setting: dict[str, Any]) -> Callable[[], None]:

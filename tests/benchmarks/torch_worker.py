@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-TORCH = "torch==2.13.0"
+from tests.benchmarks.turns import Step
 
-# Does once what is measured and returns its seconds.
-Step = Callable[[], float]
+TORCH = "torch==2.13.0"
 
 
 @contextmanager

@@ -57,10 +57,6 @@ def test_a_mistyped_flag_is_one_line_and_exit_code_2(repository, arguments, mess
         (["--config=configs/skeleton.py", "--config.dataset.raw_dir={tmp}", "--workdir={tmp}/a"], "no recording"),
         ([SMALL, "--config.dataset.raw_dir={tmp}", "--workdir={tmp}/a"], "leave one of them out"),
         ([SMALL, "--config.protocol=losso:7", "--workdir={tmp}/a"], "did you mean 'loso'"),
-        (
-            [SMALL, "--config.streams=('inertial',)", "--config.auxiliary_loss=0.0", "--workdir={tmp}/a"],
-            "several networks that read inertial",
-        ),
         (["--config=configs/prune.py", "--workdir={tmp}/a"], "config.prune.workdir is empty"),
         ([SMALL, "--config.batch_size=0", "--workdir={tmp}/a"], "at least 1"),
     ],

@@ -61,7 +61,7 @@ def config(small_data):
     config.ema_decay = 0.5
     for stream in config.streams:
         alone = base.get_config()
-        alone.update({"name": stream, "streams": (stream,), "auxiliary_loss": 1.0, "modality_dropout": 0.0})
+        alone.update({"name": stream, "streams": (stream,), "auxiliary_loss": 0.0, "modality_dropout": 0.0})
         config.pretraining[stream] = {key: alone[key] for key in ("name", "auxiliary_loss", "modality_dropout")}
     return config
 
@@ -87,6 +87,14 @@ def test_the_streams_stay_as_their_own_runs_left_them_and_the_fusion_learns(conf
         np.testing.assert_array_equal(whole[path][...], leaf[...], err_msg=str(path))
     bias = whole["classifier", "bias"][...]
     assert np.abs(bias).max() > 0  # it starts at 0
+
+
+def test_every_network_of_a_stream_learns(config, finished):
+    for stream in config.streams:
+        ensemble = load_run(stream_workdir(config, finished, stream)).model.streams[stream]
+        assert len(ensemble.members) == 2
+        for member in ensemble.members:
+            assert np.abs(member.classifier.bias[...]).max() > 0  # it starts at 0
 
 
 def test_a_finished_fusion_is_not_trained_again(config, finished):
