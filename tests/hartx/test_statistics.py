@@ -95,6 +95,16 @@ def test_a_temperature_that_was_put_in_is_found(temperature, seed):
     assert (with_temperature(given_.log_probabilities, found).argmax(1) == sharpened.argmax(1)).all()
 
 
+@settings(deadline=None, max_examples=20)
+@given(st.integers(5, 400), st.floats(0.5, 0.999))
+def test_always_right_is_not_always_sure(count, confidence):
+    """N of N right say that the next one is right N + 1 times of N + 2 (Laplace), not that it cannot be wrong."""
+    labels = np.arange(count) % len(LABELS)
+    found = fit_temperature(given_ := predictions(1, labels, labels, confidence=confidence))
+    scaled = with_temperature(given_.log_probabilities, found)
+    assert scaled.max(axis=1) == pytest.approx((count + 1) / (count + 2), abs=1e-3)
+
+
 def test_predictions_are_kept_and_read_back(tmp_path):
     before = pool([predictions(1, [0, 1], [0, 2]), predictions(3, [2], [2], confidence=1.0)])
     keep_predictions(before, tmp_path)
