@@ -55,7 +55,7 @@ def test_overconfidence_is_cooled_and_kept(tmp_path):
     assert read_temperature(run) == values["temperature"] > 1
     fitted = values["fitted_on"]
     assert fitted["subjects"] == [1, 3, 5, 7] and fitted["clips"] == 40
-    # 24 of 40 are right, a confidence of 0.6 but for Platt's targets: 41 / 42 where right, a third of 1 / 42 where wrong.
+    # 24 of 40 are right: a confidence of 0.6, but for targets of 41 / 42 where right and a third of 1 / 42 where wrong.
     sure = (24 * 41 / 42 + 16 * (1 / 42) / 3) / 40
     assert values["temperature"] == pytest.approx(np.log(97) / np.log(sure / ((1 - sure) / 3)), abs=1e-3)
     assert fitted["before"]["ece"] == pytest.approx(0.37, abs=1e-4)
