@@ -36,7 +36,7 @@ class Export:
     Attributes:
       format: its row of the table.
       seconds: that it took to make and to check.
-      size_bytes: of its file.
+      size_bytes: of its files.
       check: what it was held against, and what came out.
       accuracy: how often it is right.
       mcnemar: whether that differs from the float32 format; None for that one itself, or without clips.

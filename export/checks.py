@@ -6,7 +6,7 @@ or raises an error that says what is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from edge.errors import EdgeError
-from export import half, int8_checks, onnx_graph, stablehlo, structure
+from export import half, int8_checks, onnx_graph, openvino, stablehlo, structure
 from export.bundle import EXPORT_FILE
 from export.contents import Contents, load
 from export.errors import ExportError
@@ -23,6 +23,9 @@ from export.formats import Format
 from export.parity import Compute
 from export.passes import constant
 from export.session import Session
+
+# Input or output to its type and its shape, with the name of an open size.
+Signature = dict[str, tuple[str, list[int | str]]]
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,11 @@ def attempt(subject: str, name: str, check: Callable[[], str]) -> Check:
 
 def check_format(contents: Contents, row: Format) -> Iterator[Check]:
     """Yield what there is to check of one file without the run."""
-    if row.precision is None:
+    if row.name == "stablehlo":
         yield attempt(row.file, "loads in JAX; inputs and output", lambda: _stablehlo(contents, row))
+        return
+    if row.name == "openvino-int8":
+        yield attempt(row.file, "loads in OpenVINO; inputs and output", lambda: _openvino(contents, row))
         return
     try:
         model = load(contents, row)
@@ -61,8 +67,8 @@ def check_format(contents: Contents, row: Format) -> Iterator[Check]:
         yield Check(row.file, "valid ONNX", False, str(error))
         return
     yield attempt(row.file, "ONNX's rules, structure", lambda: _structure(model))
-    yield attempt(row.file, "inputs and output", lambda: _signature(contents, model))
-    yield attempt(row.file, "metadata", lambda: _metadata(contents, model))
+    yield attempt(row.file, "inputs and output", lambda: _signature(contents, _values(model)))
+    yield attempt(row.file, "metadata", lambda: _onnx_metadata(contents, model))
     if row.precision == "fp16":
         yield attempt(row.file, "float16", lambda: _half(contents, model))
     if row.precision == "int8":
@@ -77,7 +83,9 @@ def compute(contents: Contents, row: Format) -> Compute:
     Raises:
       ExportError: if it cannot be loaded.
     """
-    if row.precision is None:
+    if row.name == "openvino-int8":
+        return openvino.as_function(_read_openvino(contents, row), contents.bundle.batch)
+    if row.name == "stablehlo":
         exported = stablehlo.read(contents.path(row.file).read_bytes())
         return stablehlo.as_function(exported, contents.inputs, contents.bundle.batch)
     model = load(contents, row)
@@ -96,34 +104,56 @@ def _opset(model: onnx.ModelProto) -> int:
     return next((entry.version for entry in model.opset_import if entry.domain == ""), 0)
 
 
-def _signature(contents: Contents, model: onnx.ModelProto) -> str:
-    batch = contents.bundle.batch or "batch"
-    expected = {entry.name: ("float32", [batch, *entry.shape]) for entry in contents.inputs}
-    expected[contents.raw["output"]["name"]] = ("float32", [batch, len(contents.bundle.labels)])
-    found = {}
+def _values(model: onnx.ModelProto) -> Signature:
+    found: Signature = {}
     for value in (*model.graph.input, *model.graph.output):
         tensor = value.type.tensor_type
         kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
         found[value.name] = (kind, [dim.dim_param or dim.dim_value for dim in tensor.shape.dim])
+    return found
+
+
+def _signature(contents: Contents, found: Signature) -> str:
+    batch = contents.bundle.batch or "batch"
+    expected: Signature = {entry.name: ("float32", [batch, *entry.shape]) for entry in contents.inputs}
+    expected[contents.raw["output"]["name"]] = ("float32", [batch, len(contents.bundle.labels)])
     if found != expected:
         raise ExportError(f"the model has {_describe(found)}; bundle.json says {_describe(expected)}")
     return _describe(found)
 
 
-def _describe(values: dict[str, tuple[str, list[Any]]]) -> str:
+def _describe(values: Signature) -> str:
     return ", ".join(f"{name} {' x '.join(map(str, shape))} {kind}" for name, (kind, shape) in values.items())
 
 
-def _metadata(contents: Contents, model: onnx.ModelProto) -> str:
+def _metadata(contents: Contents, found: Mapping[str, str]) -> str:
     bundle = contents.bundle
     expected = onnx_graph.properties(contents.inputs, bundle.labels, bundle.versions, contents.head)
-    found = {entry.key: entry.value for entry in model.metadata_props}
     for name, value in expected.items():
         if found.get(name) != value:
             raise ExportError(f"{name} in the model is {found.get(name)}; bundle.json says {value}")
-    if bundle.versions.get("opset") != str(_opset(model)):
-        raise ExportError(f"the model is of opset {_opset(model)}; bundle.json says {bundle.versions.get('opset')}")
     return ", ".join(expected)
+
+
+def _onnx_metadata(contents: Contents, model: onnx.ModelProto) -> str:
+    found = _metadata(contents, {entry.key: entry.value for entry in model.metadata_props})
+    opset = contents.bundle.versions.get("opset")
+    if opset != str(_opset(model)):
+        raise ExportError(f"the model is of opset {_opset(model)}; bundle.json says {opset}")
+    return found
+
+
+def _read_openvino(contents: Contents, row: Format) -> Any:
+    graph, weights = (contents.path(name) for name in (row.file, *row.beside))
+    if not weights.exists():
+        raise ExportError(f"{weights.name} is missing: the weights of {row.file}")
+    return openvino.read(graph.read_bytes(), weights.read_bytes())
+
+
+def _openvino(contents: Contents, row: Format) -> str:
+    model = _read_openvino(contents, row)
+    _metadata(contents, openvino.metadata(model))
+    return _signature(contents, openvino.values(model))
 
 
 def _half(contents: Contents, model: onnx.ModelProto) -> str:

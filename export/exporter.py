@@ -162,7 +162,7 @@ def _describe(job: Job, seconds: Mapping[str, float]) -> Description:
             Export(
                 format=BY_NAME[name],
                 seconds=seconds[name],
-                size_bytes=len(made.content),
+                size_bytes=made.size_bytes,
                 check=made.check,
                 accuracy=accuracy.accuracy_of(right[name]),
                 mcnemar=None
@@ -179,6 +179,7 @@ def _describe(job: Job, seconds: Mapping[str, float]) -> Description:
 def _write(bundle: Path, job: Job, description: Description) -> None:
     calibration = next((made.calibration for made in job.products.values() if made.calibration is not None), None)
     files = {BY_NAME[name].file: made.content for name, made in job.products.items()}
+    files |= {name: content for made in job.products.values() for name, content in made.beside.items()}
     if calibration is not None:
         files[CALIBRATION_FILE] = _as_json(calibration.to_json())
         files[cache.CACHE_FILE] = cache.write(calibration.scales).encode()

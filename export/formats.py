@@ -71,6 +71,8 @@ class Format:
       name: what a user types.
       purpose: what it is for.
       file: its name in the bundle.
+      beside: names of further files that belong to it.
+      made_from: the format that it is made from or compared with, which must be exported too; None for the first one.
       precision: what `edge` calls it; None if no engine of `edge` runs it.
       options: the fields of `Options` that it honours.
       tolerance: how close to the trained model it must be on real clips to be written at all.
@@ -84,6 +86,8 @@ class Format:
     options: frozenset[str]
     tolerance: Tolerance
     maker: str
+    made_from: str | None = "onnx-fp32"
+    beside: tuple[str, ...] = ()
 
     def load_maker(self) -> Callable[[Any], Any]:
         """Return the function that makes it: imported only now, so that reading the table costs nothing."""
@@ -93,7 +97,7 @@ class Format:
 
 _EXACT = Tolerance(absolute=1e-4, relative=0)
 
-# In the order in which they are made: the others are made from the first, and compared with it.
+# In the order in which they are made.
 FORMATS = (
     Format(
         name="onnx-fp32",
@@ -103,6 +107,7 @@ FORMATS = (
         options=frozenset({"opset", "batch", "softmax"}),
         tolerance=_EXACT,
         maker="export.exporter:make_fp32",
+        made_from=None,
     ),
     Format(
         name="onnx-fp16",
@@ -121,6 +126,17 @@ FORMATS = (
         options=frozenset({"opset", "batch", "softmax", "calibration_clips", "calibrator", "keep_float", "max_drop"}),
         tolerance=Tolerance(absolute=0, relative=0.3),
         maker="export.int8:make_int8",
+    ),
+    Format(
+        name="openvino-int8",
+        purpose="the int8 model as OpenVINO IR, for OpenVINO's own tools; edge runs onnx-int8 in OpenVINO as well",
+        file="model.int8.xml",
+        precision=None,
+        options=frozenset({"batch", "softmax", "calibration_clips", "calibrator", "keep_float", "max_drop"}),
+        tolerance=Tolerance(absolute=0, relative=0.3),
+        maker="export.openvino:make_openvino",
+        made_from="onnx-int8",
+        beside=("model.int8.bin",),
     ),
     Format(
         name="stablehlo",
@@ -149,16 +165,20 @@ def parse(text: str) -> tuple[Format, ...]:
     """Return the rows that a comma-separated list names, each once, in the order of the table.
 
     Raises:
-      ExportError: for an unknown name, or without the format that the others are made from.
+      ExportError: for an unknown name, or without the format that another one is made from.
     """
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in BY_NAME:
             known = ", ".join(BY_NAME)
             raise ExportError(f"format {name!r} was given; any of {known} is expected" + suggestion(name, BY_NAME))
-    if BASE not in names:
-        raise ExportError(f"{BASE} must be among the formats: the others are made from it and compared with it")
-    return tuple(row for row in FORMATS if row.name in names)
+    chosen = tuple(row for row in FORMATS if row.name in names)
+    for row in chosen:
+        if row.made_from is not None and row.made_from not in names:
+            raise ExportError(
+                f"{row.made_from} must be among the formats: {row.name} is made from it or compared with it"
+            )
+    return chosen
 
 
 def check_options(formats: Sequence[Format], options: Options) -> None:

@@ -18,6 +18,8 @@ import onnx_ir as ir
 import onnxruntime
 from onnx_ir.passes import common
 
+_ERRORS_ONLY = 3
+
 # Values per element, so that they may swap places with a transpose.
 _ELEMENTWISE = ("Abs", "Relu", "Sigmoid", "Tanh", "Clip", "Identity")
 
@@ -86,6 +88,7 @@ def optimise_with_onnxruntime(model: ir.Model) -> None:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(optimised)
+        options.log_severity_level = _ERRORS_ONLY  # it warns of every constant that it has folded away
         onnxruntime.InferenceSession(
             ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )

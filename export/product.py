@@ -30,6 +30,7 @@ class Product:
       details: what else is worth keeping, for `export.json`.
       onnx: the model, where it is one of ONNX.
       calibration: what int8 scales come from.
+      beside: what stands in further files that belong to it, by their names.
     """
 
     content: bytes
@@ -38,6 +39,12 @@ class Product:
     details: Mapping[str, Any] = field(default_factory=dict)
     onnx: onnx.ModelProto | None = None
     calibration: Calibration | None = None
+    beside: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all its files."""
+        return len(self.content) + sum(map(len, self.beside.values()))
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import onnx
 from flax import nnx
-from jax2onnx import to_onnx
+from jax2onnx import onnx_function, to_onnx
+from onnx.inliner import inline_local_functions
 
 from export.inputs import ModelInput
 from hartx.jit import jit
 from hartx.models.conv3d import Conv3D
+from hartx.models.lstm import LSTM
 
 OUTPUT_NAME = "logits"
 
@@ -26,6 +28,22 @@ class Identity(nnx.Module):
     def __call__(self, x: jax.Array, **_: Any) -> jax.Array:
         """Return `x`."""
         return x
+
+
+@onnx_function
+class Sequence(nnx.Module):
+    """An LSTM as a function of the graph's own.
+
+    The time that jax2onnx 0.17 takes grows with the square of the nodes in one graph; unrolled in place, the LSTMs of
+    three streams would take it 7 minutes.
+    """
+
+    def __init__(self, lstm: LSTM) -> None:
+        self.lstm = lstm
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Return what the LSTM does."""
+        return self.lstm(x)
 
 
 def _native_conv(conv: Conv3D) -> nnx.Conv:
@@ -44,10 +62,11 @@ def _native_conv(conv: Conv3D) -> nnx.Conv:
     )
 
 
-# Layers that jax2onnx cannot read, to what gives the same numbers in evaluation mode. Its own Dropout does
-# not take the `rngs` argument.
+# Layers that jax2onnx cannot read, or not in a reasonable time, to what gives the same numbers in evaluation mode. Its
+# own Dropout does not take the `rngs` argument.
 _REPLACEMENTS: dict[type, Callable[[Any], nnx.Module]] = {
     Conv3D: _native_conv,
+    LSTM: Sequence,
     nnx.Dropout: lambda _: Identity(),
 }
 
@@ -100,7 +119,7 @@ def trace(model: nnx.Module, inputs: tuple[ModelInput, ...], opset: int) -> onnx
     with warnings.catch_warnings(), jax.disable_jit():
         # jax2onnx 0.17 still reads Flax variables by `.value`.
         warnings.filterwarnings("ignore", "'.value' access is now deprecated", DeprecationWarning)
-        return to_onnx(
+        traced = to_onnx(
             reading(exportable_model(model), inputs),
             [("batch", *entry.shape) for entry in inputs],
             model_name="hartx",
@@ -108,3 +127,8 @@ def trace(model: nnx.Module, inputs: tuple[ModelInput, ...], opset: int) -> onnx
             input_names=[entry.name for entry in inputs],
             output_names=[OUTPUT_NAME],
         )
+    for function in traced.functions:
+        # jax2onnx 0.17 declares two versions of the function's own domain; the inliner would leave it as it is.
+        del function.opset_import[:]
+        function.opset_import.append(onnx.helper.make_opsetid("", opset))
+    return inline_local_functions(traced)

@@ -19,7 +19,7 @@ NAMES = [row.name for row in FORMATS]
 
 @given(others=st.lists(st.sampled_from(NAMES), max_size=6), order=st.randoms(use_true_random=False))
 def test_a_list_is_read_in_the_order_of_the_table_each_name_once(others, order):
-    names = [formats.BASE, *others]
+    names = [formats.BASE, "onnx-int8", *others]  # what others are made from
     order.shuffle(names)
     found = [row.name for row in parse(",".join(names))]
     assert found == [name for name in NAMES if name in names]
@@ -32,7 +32,8 @@ def test_a_list_is_read_in_the_order_of_the_table_each_name_once(others, order):
         ("onnx-fp32,stablehl0", "did you mean 'stablehlo'"),
         ("fp32", "any of onnx-fp32, onnx-fp16"),
         ("", "format '' was given"),
-        ("onnx-fp16,stablehlo", "onnx-fp32 must be among"),
+        ("onnx-fp16,stablehlo", "onnx-fp32 must be among the formats: onnx-fp16 is made from it"),
+        ("onnx-fp32,openvino-int8", "onnx-int8 must be among the formats: openvino-int8 is made from it"),
     ],
 )
 def test_wrong_names_are_refused(text, message):
@@ -41,7 +42,7 @@ def test_wrong_names_are_refused(text, message):
 
 
 def test_an_option_that_no_chosen_format_honours_is_refused_with_those_that_do():
-    with pytest.raises(ExportError, match=r"--calibration_clips .* onnx-fp32 cannot honour; onnx-fp16, onnx-int8 can"):
+    with pytest.raises(ExportError, match=r"--calibration_clips .* onnx-fp32 cannot honour; onnx-fp16, onnx-int8, "):
         check_options(parse("onnx-fp32"), Options(calibration_clips=5))
     with pytest.raises(ExportError, match=r"--opset .* stablehlo cannot honour; onnx-fp32"):
         check_options([BY_NAME["stablehlo"]], Options(opset=13))

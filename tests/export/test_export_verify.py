@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import openvino
 import pytest
 from flax import nnx
 from rich.console import Console
@@ -27,6 +28,7 @@ from edge.errors import EdgeError
 from export.exporter import export as write_bundle
 from export.formats import FORMATS, Options, parse
 from export.inputs import model_inputs, to_feeds
+from export.session import Session
 from export.steps import Steps
 from export.trace import reference
 from export.verify import verify
@@ -99,10 +101,11 @@ def test_each_format_tells_time_path_size_and_check_and_the_report_is_kept(whole
     assert list(report["exports"]) == [row.name for row in FORMATS]
     for row in FORMATS:
         entry, path = report["exports"][row.name], folder / row.file
-        assert entry["size_bytes"] == path.stat().st_size and entry["seconds"] >= 0
+        size_bytes = sum((folder / name).stat().st_size for name in (row.file, *row.beside))
+        assert entry["size_bytes"] == size_bytes and entry["seconds"] >= 0
         assert "differ by at most" in entry["check"]
         (line,) = [line for line in printed.splitlines() if f"{row.name}: {path}" in line]
-        assert f"{path.stat().st_size:,} bytes" in line and entry["check"] in line
+        assert f"{size_bytes:,} bytes" in line and entry["check"] in line
     options = {"opset": 17, "batch": None, "softmax": False, "calibration_clips": 10, "calibrator": "max"}
     options |= {"keep_float": [], "max_drop": None}
     assert report["options"] == options
@@ -142,6 +145,22 @@ def test_stablehlo_runs_with_jax_alone(whole, run, clips, tmp_path):
     done = subprocess.run([sys.executable, "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split() == ["cpu", "cuda", "tpu"], done.stderr
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), [*expected, expected[0]], atol=1e-4)
+
+
+def test_the_ir_is_the_int8_model_and_says_what_it_is(whole, run, clips):
+    """OpenVINO alone, from the two files; the weights are int8, not float again."""
+    inputs = model_inputs(run.specs)
+    feeds = to_feeds(inputs, [clip.inputs for clip in clips.load("test")][:3])
+    core = openvino.Core()
+    model = core.read_model(whole[0] / "model.int8.xml")
+    assert model.get_rt_info(["model_info", "labels"]).value == json.dumps(list(LABELS))
+    found = core.compile_model(model, "CPU", {"LP_TRANSFORMS_MODE": "NO"})(feeds)[0]
+    expected = Session(onnx.load(whole[0] / "model.int8.onnx")).logits(feeds)
+    step = np.abs(expected).max() / 127  # of what is rounded the other way
+    np.testing.assert_allclose(found, expected, atol=4 * step)
+    assert np.abs(expected - reference(run.model, inputs)(feeds)).max() > 0
+    stored = {node.get_element_type().get_type_name() for node in model.get_ops() if node.get_type_name() == "Constant"}
+    assert "i8" in stored
 
 
 @pytest.mark.parametrize("opset", [13, 18, 21])
@@ -279,9 +298,18 @@ def drop_the_last_line(folder: Path) -> None:
     sign(folder, path.name)
 
 
-def swap_stablehlo(folder: Path) -> None:
-    path = folder / "model.stablehlo"
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+def halve(name: str):
+    def damage(folder: Path) -> None:
+        path = folder / name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        sign(folder, name)
+
+    return damage
+
+
+def edit_ir_labels(folder: Path) -> None:
+    path = folder / "model.int8.xml"
+    path.write_text(path.read_text().replace("wave", "sneeze"))
     sign(folder, path.name)
 
 
@@ -344,7 +372,18 @@ DAMAGE = {
         "model.int8.onnx", "scales", "measured on another model",
     ),
     "a cache without a scale": (drop_the_last_line, "model.int8.onnx", "scales", "calibration.cache does not have"),
-    "half of the StableHLO": (swap_stablehlo, "model.stablehlo", "loads in JAX; inputs and output", "cannot read"),
+    "no IR": (
+        no_model("model.int8.xml"), "model.int8.xml", "loads in OpenVINO; inputs and output", "OpenVINO cannot read it",
+    ),
+    "half of the IR's weights": (
+        halve("model.int8.bin"), "model.int8.xml", "loads in OpenVINO; inputs and output", "OpenVINO cannot read it",
+    ),
+    "other labels in the IR": (
+        edit_ir_labels, "model.int8.xml", "loads in OpenVINO; inputs and output", "sneeze",
+    ),
+    "half of the StableHLO": (
+        halve("model.stablehlo"), "model.stablehlo", "loads in JAX; inputs and output", "cannot read",
+    ),
 }  # fmt: skip
 
 

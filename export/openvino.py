@@ -1,0 +1,123 @@
+"""OpenVINO IR: the int8 model in OpenVINO's own form, a graph (.xml) and its weights (.bin) beside it.
+
+`edge` runs the ONNX file in OpenVINO as well and needs no IR. This is for what takes nothing else, and for devices
+whose OpenVINO comes without its ONNX reader.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from export import parity
+from export.errors import ExportError
+from export.formats import BY_NAME
+from export.parity import Compute
+from export.product import Job, Product
+from export.session import in_batches
+
+if TYPE_CHECKING:
+    import openvino
+
+# What is judged is the file: in OpenVINO's int8 kernels sums may overflow on a CPU without VNNI. Nor are snippets used,
+# see `edge.engines.openvino`.
+_SETTINGS = {"LP_TRANSFORMS_MODE": "NO", "INFERENCE_PRECISION_HINT": "f32", "SNIPPETS_MODE": "DISABLE"}
+
+# Where OpenVINO's tools look for what a model says of itself.
+_INFO = "model_info"
+
+
+def make_openvino(job: Job) -> Product:
+    """Return the int8 model as IR.
+
+    Raises:
+      ExportError: without OpenVINO, or if what OpenVINO computes is too far from the trained model.
+    """
+    source, row = job.products["onnx-int8"].onnx, BY_NAME["openvino-int8"]
+    assert source is not None
+    with job.steps.step("openvino int8") as note:
+        graph, weights = convert(source)
+        compute = as_function(read(graph, weights), job.options.batch)
+        found = parity.check(compute, job.reference, job.inputs, job.checked, row.tolerance)
+        version = _openvino().get_version()
+        note.text = f"IR by OpenVINO {version}"
+    return Product(graph, compute, str(found), {"openvino": version}, beside={row.beside[0]: weights})
+
+
+def convert(model: onnx.ModelProto) -> tuple[bytes, bytes]:
+    """Return the graph (.xml) and the weights (.bin) of a model; its metadata stand in the graph as `model_info`.
+
+    Raises:
+      ExportError: if OpenVINO is not installed, or refuses the model.
+    """
+    openvino = _openvino()
+    with tempfile.TemporaryDirectory() as folder:
+        source, graph = Path(folder, "model.onnx"), Path(folder, "model.xml")
+        onnx.save(model, source)
+        try:
+            converted = openvino.Core().read_model(source)
+            for entry in model.metadata_props:
+                converted.set_rt_info(entry.value, [_INFO, entry.key])
+            openvino.save_model(converted, graph, compress_to_fp16=False)
+        except RuntimeError as error:
+            raise ExportError(f"OpenVINO cannot convert the int8 model: {error}") from error
+        return graph.read_bytes(), graph.with_suffix(".bin").read_bytes()
+
+
+def read(graph: bytes, weights: bytes) -> openvino.Model:
+    """Return the model of a graph and its weights.
+
+    Raises:
+      ExportError: if OpenVINO is not installed, or cannot read it.
+    """
+    openvino = _openvino()
+    try:
+        return openvino.Core().read_model(graph, openvino.Tensor(np.frombuffer(weights, np.uint8)))
+    except RuntimeError as error:
+        raise ExportError(f"OpenVINO cannot read it: {error}") from error
+
+
+def as_function(model: openvino.Model, batch: int | None) -> Compute:
+    """Return a read model as a function of named inputs, its quantisation computed in float32.
+
+    Raises:
+      ExportError: if OpenVINO cannot run it.
+    """
+    try:
+        compiled = _openvino().Core().compile_model(model, "CPU", _SETTINGS)
+    except RuntimeError as error:
+        raise ExportError(f"OpenVINO cannot compile it: {error}") from error
+    return lambda feeds: in_batches(lambda part: np.array(compiled(dict(part))[0]), feeds, batch)
+
+
+def values(model: openvino.Model) -> dict[str, tuple[str, list[int | str]]]:
+    """Return type and shape of each input and output by name; an open size is "batch"."""
+    return {
+        port.any_name: (
+            np.dtype(port.element_type.to_dtype()).name,
+            ["batch" if size.is_dynamic else size.get_length() for size in port.partial_shape],
+        )
+        for port in (*model.inputs, *model.outputs)
+    }
+
+
+def metadata(model: openvino.Model) -> dict[str, str]:
+    """Return what the model says of itself, see `onnx_graph.properties`."""
+    if not model.has_rt_info(_INFO):
+        return {}
+    return {name: str(model.get_rt_info([_INFO, name]).value) for name in model.get_rt_info(_INFO).value}
+
+
+def _openvino() -> openvino:
+    try:
+        import openvino
+    except ImportError:
+        raise ExportError(
+            "openvino-int8 needs OpenVINO, which is not installed\n"
+            "  pip install -r edge/requirements-openvino.txt, or export without it"
+        ) from None
+    return openvino
