@@ -214,7 +214,7 @@ class StreamRuntime:
             return
         started = time.perf_counter()
         probabilities = self._recognizer.probabilities(output)
-        decision = self._narrator.update(job.frame.time_s, probabilities)
+        decision = self._narrator.update(job.span[0], job.frame.time_s, probabilities)
         finished = time.perf_counter()
         total_ms = (finished - job.frame.captured_s) * 1000
         parts_ms = (job.frame.decode_ms, job.preprocess_ms, inference_ms, (finished - started) * 1000)

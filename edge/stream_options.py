@@ -19,7 +19,11 @@ def add_stream_options(parser: argparse.ArgumentParser) -> None:
         "--stride", type=positive_int, metavar="N", help="frames of a window to the next (half of them)"
     )
     parser.add_argument(
-        "--smoothing", type=positive_int, default=smoothing, metavar="N", help=f"predictions to average ({smoothing})"
+        "--smoothing",
+        type=positive_int,
+        default=smoothing,
+        metavar="N",
+        help=f"predictions to average at most, those whose windows overlap the newest one ({smoothing})",
     )
     parser.add_argument(
         "--threshold", type=float, default=threshold, help=f"least confidence that names an action ({threshold})"

@@ -5,7 +5,9 @@ both call this.
 
 A window ends at the newest frame, so what is said at a time is known from what came before it:
 
-1. smoothing: the mean of the last `smoothing` predictions; of those there are, at the beginning.
+1. smoothing: the mean of the last `smoothing` predictions whose windows overlap the newest one. A window that has ended
+   before the newest one begins has seen nothing of what goes on now: with a stride of half a window only the last two
+   count, however many are asked for.
 2. The action with the highest mean is said if that is at least `threshold`. If not, the action that was said
    before stays as long as its own mean is at least `release`; else it is `none`.
 3. Decisions that name the same action one after the other are one event.
@@ -23,6 +25,9 @@ from edge.errors import EdgeError
 
 NONE = "none"
 
+# Windows that share less of the newest one than this do not overlap it: the times of a live source jitter.
+_LEAST_OVERLAP = 0.1
+
 
 @dataclass(frozen=True)
 class StreamRule:
@@ -30,7 +35,7 @@ class StreamRule:
 
     Attributes:
       threshold: the least smoothed probability that names an action, in [0, 1].
-      smoothing: how many predictions are averaged.
+      smoothing: how many predictions are averaged at most.
       release: the least smoothed probability with which an action that was named stays, at most
         `threshold`; None: the same, so there is no hysteresis.
     """
@@ -89,15 +94,17 @@ class Decision:
 
 
 class WindowSmoother:
-    """The mean of the last `length` predictions, each (K,); of those there are, at the beginning."""
+    """The mean of the last `length` predictions whose windows overlap the newest one."""
 
     def __init__(self, length: int) -> None:
-        self._recent: Deque[np.ndarray] = deque(maxlen=length)
+        self._recent: Deque[Tuple[float, np.ndarray]] = deque(maxlen=length)
 
-    def update(self, probabilities: np.ndarray) -> np.ndarray:
-        """Take a prediction (K,) and return the mean, (K,) float64."""
-        self._recent.append(np.array(probabilities, np.float64))
-        return np.mean(self._recent, axis=0)
+    def update(self, start_s: float, stop_s: float, probabilities: np.ndarray) -> np.ndarray:
+        """Take the prediction (K,) of a window from `start_s` to `stop_s` and return the mean, (K,) float64."""
+        self._recent.append((stop_s, np.array(probabilities, np.float64)))
+        while self._recent[0][0] - start_s < _LEAST_OVERLAP * (stop_s - start_s):
+            self._recent.popleft()
+        return np.mean([row for _, row in self._recent], axis=0)
 
     def reset(self) -> None:
         """Forget all predictions."""
@@ -128,12 +135,13 @@ class ActionStream:
         """The event that is going on, up to the last decision."""
         return self._event
 
-    def update(self, time_s: float, probabilities: np.ndarray) -> Decision:
-        """Return what is said after the prediction for the window that ends at `time_s`.
+    def update(self, start_s: float, stop_s: float, probabilities: np.ndarray) -> Decision:
+        """Return what is said after the prediction for a window.
 
         Args:
-          time_s: seconds, later than the one before.
-          probabilities: (K,), of one window.
+          start_s: where the window begins, in seconds.
+          stop_s: where it ends, later than the one before.
+          probabilities: (K,), of the window.
 
         Raises:
           EdgeError: for probabilities of another shape, or that are not finite.
@@ -141,12 +149,12 @@ class ActionStream:
         given = np.asarray(probabilities)
         if given.shape != (len(self._labels),) or not np.isfinite(given).all():
             raise EdgeError(f"{given!r} was given; {len(self._labels)} finite probabilities are expected")
-        smoothed = self._smoother.update(given)
+        smoothed = self._smoother.update(start_s, stop_s, given)
         best = self._choose(smoothed)
         action = NONE if best is None else self._labels[best]
         confidence = float(smoothed.max() if best is None else smoothed[best])
-        ended, started = self._follow(time_s, action, confidence)
-        return Decision(time_s, action, confidence, smoothed, started, ended)
+        ended, started = self._follow(stop_s, action, confidence)
+        return Decision(stop_s, action, confidence, smoothed, started, ended)
 
     def _choose(self, smoothed: np.ndarray) -> Optional[int]:
         """Return the label that is said."""
@@ -183,18 +191,20 @@ class Narration:
 
 
 def narrate(
-    labels: Sequence[str], rule: StreamRule, times_s: Iterable[float], probabilities: Iterable[np.ndarray]
+    labels: Sequence[str], rule: StreamRule, spans: Iterable[Sequence[float]], probabilities: Iterable[np.ndarray]
 ) -> Narration:
     """Return what `ActionStream` says about a whole sequence.
 
     Args:
       labels: names of the K classes.
       rule: smoothing and thresholds.
-      times_s: end of each of N windows, increasing.
+      spans: (N, 2), start and stop of each window in seconds, increasing.
       probabilities: (N, K), of the windows.
     """
     stream = ActionStream(labels, rule)
-    decisions = tuple(stream.update(float(time_s), row) for time_s, row in zip(times_s, probabilities))
+    decisions = tuple(
+        stream.update(float(start_s), float(stop_s), row) for (start_s, stop_s), row in zip(spans, probabilities)
+    )
     ended: List[Optional[Event]] = [decision.ended for decision in decisions]
     ended.append(stream.reset())
     return Narration(decisions, tuple(event for event in ended if event is not None))

@@ -56,7 +56,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help="least smoothed probability that names an action; below it: none (default: %(default)s)",
     )
-    add("--smoothing", type=_count, default=5, metavar="N", help="predictions averaged (default: %(default)s)")
+    add(
+        "--smoothing",
+        type=_count,
+        default=5,
+        metavar="N",
+        help="predictions averaged at most, those whose windows overlap the newest one (default: %(default)s)",
+    )
     add(
         "--stride",
         type=_count,

@@ -156,7 +156,7 @@ def confusions(outcome: Outcome, labels: Sequence[str]) -> list[list[int]]:
 
 def said_about(watched: Sequence[Watched], labels: Sequence[str], rule: StreamRule) -> list[Narration]:
     """Return what is said about each sequence."""
-    return [narrate(labels, rule, w.spans[:, 1], w.probabilities) for w in watched]
+    return [narrate(labels, rule, w.spans, w.probabilities) for w in watched]
 
 
 def threshold_curve(

@@ -120,7 +120,7 @@ def test_what_is_said_is_the_rule_applied_to_the_predictions(make_bundle, write_
     rows = [{score.action: score.confidence for score in p.window_top5} for p in predictions]
     labels = recognizer.bundle.labels
     rows = [[row.get(label, 1 - sum(row.values())) for label in labels] for row in rows]
-    narration = narrate(labels, rule, [p.time_s for p in predictions], rows)
+    narration = narrate(labels, rule, [(p.start_s, p.time_s) for p in predictions], rows)
     assert [p.action for p in predictions] == [d.action for d in narration.decisions]
     assert [(e.action, e.start_s, e.stop_s) for e in of(Ended, events)] == [
         (e.action, e.start_s, e.stop_s) for e in narration.events

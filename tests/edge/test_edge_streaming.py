@@ -17,8 +17,13 @@ sequences = st.lists(st.lists(st.floats(0.01, 1), min_size=3, max_size=3), min_s
 )
 
 
+def long(times):
+    """Windows that end at these times, so long that all overlap."""
+    return [(-1000.0, time) for time in times]
+
+
 def said(rule, rows):
-    return [decision.action for decision in narrate(LABELS, rule, range(len(rows)), np.array(rows)).decisions]
+    return [decision.action for decision in narrate(LABELS, rule, long(range(len(rows))), np.array(rows)).decisions]
 
 
 def sure(label, probability=1.0):
@@ -30,7 +35,7 @@ def sure(label, probability=1.0):
 @given(st.sampled_from(LABELS), st.floats(0.51, 1), st.integers(1, 9), st.integers(1, 20))
 def test_a_constant_input_is_named_from_the_first_prediction_on(label, probability, smoothing, count):
     rule = StreamRule(0.5, smoothing)
-    narration = narrate(LABELS, rule, np.arange(count) / 10, [sure(label, probability)] * count)
+    narration = narrate(LABELS, rule, long(np.arange(count) / 10), [sure(label, probability)] * count)
     assert {d.action for d in narration.decisions} == {label}
     assert narration.decisions[0].started and not any(d.started for d in narration.decisions[1:])
     (event,) = narration.events
@@ -47,17 +52,37 @@ def test_below_the_threshold_nothing_is_said(rows, smoothing):
 
 @given(sequences, st.integers(1, 7))
 def test_a_threshold_of_0_always_names_the_most_likely(rows, smoothing):
-    decisions = narrate(LABELS, StreamRule(0.0, smoothing), range(len(rows)), rows).decisions
+    decisions = narrate(LABELS, StreamRule(0.0, smoothing), long(range(len(rows))), rows).decisions
     assert [d.action for d in decisions] == [LABELS[int(d.probabilities.argmax())] for d in decisions]
 
 
 @given(sequences, rules)
 def test_the_smoothed_prediction_is_the_mean_of_the_last_ones(rows, rule):
-    decisions = narrate(LABELS, rule, range(len(rows)), rows).decisions
+    decisions = narrate(LABELS, rule, long(range(len(rows))), rows).decisions
     for i, decision in enumerate(decisions):
         mean = rows[max(0, i + 1 - rule.smoothing) : i + 1].mean(axis=0)
         np.testing.assert_allclose(decision.probabilities, mean, atol=1e-12)
         assert decision.confidence == pytest.approx(mean.max())
+
+
+@given(sequences, st.integers(1, 7), st.integers(1, 16), st.floats(0, 0.05))
+def test_only_windows_that_overlap_the_newest_one_are_averaged(rows, smoothing, stride, jitter_s):
+    """Windows of 16 s; their ends come early and late in turn."""
+    stops = stride * np.arange(len(rows)) + jitter_s * (np.arange(len(rows)) % 2)
+    spans = np.stack([stops - 16, stops], axis=1)
+    decisions = narrate(LABELS, StreamRule(0.5, smoothing), spans, rows).decisions
+    counted = min(smoothing, (16 * 9 // 10) // stride + 1)  # a tenth of the newest one must be shared
+    for i in range(len(rows)):
+        if abs(16 * 0.9 / stride - round(16 * 0.9 / stride)) > 0.01:
+            mean = rows[max(0, i + 1 - counted) : i + 1].mean(axis=0)
+            np.testing.assert_allclose(decisions[i].probabilities, mean, atol=1e-12)
+
+
+def test_at_half_a_window_a_new_action_is_said_after_two_predictions():
+    rows = [sure("wave")] * 5 + [sure("clap")] * 3
+    spans = [(8.0 * i, 8.0 * i + 16) for i in range(len(rows))]
+    actions = [d.action for d in narrate(LABELS, StreamRule(0.6, 5), spans, rows).decisions]
+    assert actions == ["wave"] * 5 + [NONE] + ["clap"] * 2
 
 
 def test_a_change_wins_when_most_of_the_smoothed_predictions_are_of_it():
@@ -72,7 +97,7 @@ def test_the_same_input_gives_the_same_answer_also_after_a_reset(rows, rule):
     stream = ActionStream(LABELS, rule)
 
     def answers():
-        given = [stream.update(i, row) for i, row in enumerate(rows)]
+        given = [stream.update(i - 1, i, row) for i, row in enumerate(rows)]
         return [(d.action, d.confidence, d.started, d.ended) for d in given], stream.reset()
 
     assert answers() == answers()
@@ -80,7 +105,7 @@ def test_the_same_input_gives_the_same_answer_also_after_a_reset(rows, rule):
 
 @given(sequences, rules)
 def test_events_are_the_runs_of_named_decisions(rows, rule):
-    narration = narrate(LABELS, rule, range(len(rows)), rows)
+    narration = narrate(LABELS, rule, long(range(len(rows))), rows)
     covered = {
         time: event.action for event in narration.events for time in range(int(event.start_s), int(event.stop_s) + 1)
     }
@@ -95,10 +120,10 @@ def test_events_are_the_runs_of_named_decisions(rows, rule):
 def test_what_is_going_on_can_be_asked_for():
     stream = ActionStream(LABELS, StreamRule(0.5, 1))
     assert stream.event is None
-    stream.update(1.0, sure("clap", 0.8))
-    stream.update(2.0, sure("clap", 0.6))
+    stream.update(0.0, 1.0, sure("clap", 0.8))
+    stream.update(0.0, 2.0, sure("clap", 0.6))
     assert stream.event == Event(1.0, 2.0, "clap", pytest.approx(0.8))
-    decision = stream.update(3.0, np.full(3, 1 / 3))
+    decision = stream.update(0.0, 3.0, np.full(3, 1 / 3))
     assert decision.action == NONE and decision.confidence == pytest.approx(1 / 3) and not decision.started
     assert decision.ended == Event(1.0, 2.0, "clap", pytest.approx(0.8)) and stream.event is None
 
@@ -121,11 +146,11 @@ def test_hysteresis_holds_an_action_and_yields_to_a_sure_one():
 
 def test_the_smoother_keeps_what_it_was_given_not_the_array():
     smoother, row = WindowSmoother(2), np.array([1.0, 0.0])
-    smoother.update(row)
+    smoother.update(0.0, 2.0, row)
     row[:] = 9
-    np.testing.assert_array_equal(smoother.update(np.array([0.0, 1.0])), [0.5, 0.5])
+    np.testing.assert_array_equal(smoother.update(1.0, 3.0, np.array([0.0, 1.0])), [0.5, 0.5])
     smoother.reset()
-    np.testing.assert_array_equal(smoother.update(np.array([0.0, 1.0])), [0.0, 1.0])
+    np.testing.assert_array_equal(smoother.update(1.0, 3.0, np.array([0.0, 1.0])), [0.0, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -146,7 +171,7 @@ def test_a_rule_that_cannot_be_is_refused(rule):
 @pytest.mark.parametrize("row", [np.zeros(2), np.zeros((1, 3)), np.array([0.5, np.nan, 0.5])])
 def test_probabilities_that_are_none_are_refused(row):
     with pytest.raises(EdgeError, match="3 finite probabilities"):
-        ActionStream(LABELS, StreamRule()).update(0.0, row)
+        ActionStream(LABELS, StreamRule()).update(0.0, 1.0, row)
 
 
 def test_a_label_none_is_refused():

@@ -123,9 +123,9 @@ def timeline(*said, start_s=2.0, hop_s=1.0):
     rows = [
         [0.9 if label == word else 0.05 for label in LABELS] if word != NONE else [0.34, 0.33, 0.33] for word in said
     ]
-    narration = narrate(LABELS, StreamRule(0.5, 1), times, np.array(rows))
-    assert [d.action for d in narration.decisions] == list(said)
     spans = np.stack([times - 2.0, times], axis=1)
+    narration = narrate(LABELS, StreamRule(0.5, 1), spans, np.array(rows))
+    assert [d.action for d in narration.decisions] == list(said)
     return Watched(ContinuousSequence(7, 20.0, INSTANCES, {}), spans, np.array(rows)), narration
 
 
@@ -251,7 +251,7 @@ def test_a_higher_threshold_detects_no_more_and_rests_no_less(seed, smoothing):
     assert np.all(np.diff([row["detection_rate"] for row in rows]) <= 0)
     assert np.all(np.diff([row["none_accuracy"] for row in rows]) >= 0)
     assert len({row["window_accuracy"] for row in rows}) == 1
-    at_half = narrate(LABELS, StreamRule(0.5, smoothing), spans[:, 1], watched.probabilities)
+    at_half = narrate(LABELS, StreamRule(0.5, smoothing), spans, watched.probabilities)
     assert rows[10] == {"threshold": 0.5} | figures(outcome(watched, LABELS, at_half, 2.0))
 
 
