@@ -1,7 +1,6 @@
 """OpenVINO IR: the int8 model in OpenVINO's own form, a graph (.xml) and its weights (.bin) beside it.
 
-`edge` runs the ONNX file in OpenVINO as well and needs no IR. This is for what takes nothing else, and for devices
-whose OpenVINO comes without its ONNX reader.
+`edge` runs the ONNX file in OpenVINO as well and needs no IR. This is for what takes nothing else.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -39,9 +40,9 @@ class Encoder(nnx.Module):
         self.dropout = nnx.Dropout(dropout)
         self.classifier = nnx.Linear(num_features, num_classes, kernel_init=init.CLASSIFIER, rngs=rngs)
 
+    @abc.abstractmethod
     def encode(self, x: Float[Array, "B T *features"]) -> Float[Array, "B F"]:
         """Return the features of a batch of clips."""
-        raise NotImplementedError(f"{type(self).__name__} must define encode")
 
     def classify(self, features: Float[Array, "B F"], rngs: nnx.Rngs | None = None) -> Float[Array, "B num_classes"]:
         """Return the logits of a batch of features. `rngs` (stream `dropout`) is needed in training only."""

@@ -27,7 +27,7 @@ def draw_threshold_curve(
     figure, panels = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     for (smoothing, rows), style in zip(curves.items(), _STYLES, strict=False):
         at = {name: [row[name] for row in rows] for name in ("threshold", "detection_rate", "false_alarms_per_minute")}
-        name = f"mean of {smoothing}" if smoothing > 1 else "no smoothing"
+        name = f"mean of up to {smoothing}" if smoothing > 1 else "no smoothing"
         panels[0].plot(at["threshold"], at["detection_rate"], style, color="tab:blue", label=name)
         panels[1].plot(at["threshold"], at["false_alarms_per_minute"], style, color="tab:red", label=name)
         panels[2].plot(

@@ -32,7 +32,7 @@ class Settings:
     Attributes:
       side: train, validation or test.
       threshold: the least smoothed probability that names an action.
-      smoothing: how many predictions are averaged.
+      smoothing: how many predictions are averaged at most.
       stride: frames from one window to the next, of the run's `clip.num_frames`; None: half of them.
       rest_s: seconds between two recordings.
       window_s: length of a window; None: what the run was trained for.
@@ -169,7 +169,7 @@ def _overall_table(report: dict[str, Any]) -> Table:
         "subjects": f"{subjects} ({report['side']})",
         "sequences": f"{all_in['minutes']:.1f} min, {all_in['instances']} actions",
         "window": f"{report['window_s']:.2f} s, every {report['hop_s']:.2f} s",
-        "decision": f"mean of {report['smoothing']}, threshold {report['threshold']}",
+        "decision": f"mean of up to {report['smoothing']}, threshold {report['threshold']}",
         "window accuracy": f"{_percent(all_in['window_accuracy'])} of {all_in['windows']}",
         "decision accuracy": _percent(all_in["decision_accuracy"]),
         "none accuracy at rest": f"{_percent(all_in['none_accuracy'])} of {all_in['rest_windows']}",
