@@ -57,12 +57,12 @@ class BundleInput:
 
 @dataclass(frozen=True)
 class Precision:
-    """One model file of the bundle.
+    """One model of the bundle.
 
     Attributes:
       name: "fp32", "int8", ...
-      path: the file.
-      size_bytes: its size.
+      path: its file; an OpenVINO graph (.xml) has its weights in the .bin of the same name.
+      size_bytes: size of its files.
       top1: accuracy as a fraction that the exporter measured; None if there was nothing to measure on.
       clips: number of clips behind `top1`.
       split: the split these came from.

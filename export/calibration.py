@@ -57,6 +57,12 @@ class Calibration:
         return int8_scale(self.ranges[tensor])
 
     @property
+    def int8_layers(self) -> tuple[str, ...]:
+        """Names of the layers that are in int8."""
+        assert self.layers is not None
+        return tuple(self.layers["int8"])
+
+    @property
     def scales(self) -> dict[str, float]:
         """Tensor to the size of its int8 step, by name."""
         return {name: float(self.scale(name)) for name in sorted(self.ranges)}

@@ -65,11 +65,12 @@ def read(folder: Path) -> Contents:
     raw = json.loads((folder / BUNDLE_FILE).read_text())
     rows = tuple(row for row in formats.FORMATS if row.file in raw["files"])
     for name, precision in bundle.precisions.items():
-        size_bytes = raw["files"][precision.path.name]["size_bytes"]
-        if precision.size_bytes != size_bytes:
-            raise ExportError(f"precisions.{name}.size_bytes is {precision.size_bytes}; its file has {size_bytes}")
-        if precision.path.name not in {row.file for row in rows if row.precision == name}:
+        row = next((row for row in rows if row.precision == name and row.file == precision.path.name), None)
+        if row is None:
             raise ExportError(f"precisions.{name}.file is {precision.path.name!r}, which is not a file of that format")
+        sizes = [raw["files"][file]["size_bytes"] for file in (row.file, *row.beside) if file in raw["files"]]
+        if precision.size_bytes != sum(sizes):
+            raise ExportError(f"precisions.{name}.size_bytes is {precision.size_bytes}; its files have {sum(sizes)}")
     inputs = tuple(ModelInput(entry.name, entry.modality, entry.spec) for entry in bundle.inputs)
     return Contents(bundle, raw, inputs, Head(bundle.output == "probabilities", bundle.temperature), rows)
 

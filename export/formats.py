@@ -95,8 +95,8 @@ class Format:
         return getattr(importlib.import_module(module), function)
 
 
-# float32 has seven digits: logits of several hundred, as a network has that was hardly trained, differ by more than 1e-4
-# from one order of summation to the next.
+# float32 has seven digits: where logits are several hundred, as those of a hardly trained network, two orders of
+# summation differ by more than 1e-4.
 _EXACT = Tolerance(absolute=1e-4, relative=1e-6)
 
 # In the order in which they are made.
@@ -131,9 +131,9 @@ FORMATS = (
     ),
     Format(
         name="openvino-int8",
-        purpose="the int8 model as OpenVINO IR, for OpenVINO's own tools; edge runs onnx-int8 in OpenVINO as well",
+        purpose="the fastest on a CPU: int8 from the first layer on, for OpenVINO alone (an IR)",
         file="model.int8.xml",
-        precision=None,
+        precision="int8-openvino",
         options=frozenset({"batch", "softmax", "calibration_clips", "calibrator", "keep_float", "max_drop"}),
         tolerance=Tolerance(absolute=0, relative=0.3),
         maker="export.openvino:make_openvino",
@@ -215,7 +215,7 @@ def as_markdown() -> str:
     for row in FORMATS:
         honours = " ".join(f"`--{name}`" for name in sorted(row.options))
         bounds = [f"{row.tolerance.absolute:g}"] if row.tolerance.absolute else []
-        bounds += [f"{row.tolerance.relative:.0%} of the largest output"] if row.tolerance.relative else []
+        bounds += [f"{row.tolerance.relative * 100:g}% of the largest output"] if row.tolerance.relative else []
         lines.append(f"| `{row.name}` | {row.purpose} | `{row.file}` | {honours} | {' + '.join(bounds)} |")
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
-"""OpenVINO IR: the int8 model in OpenVINO's own form, a graph (.xml) and its weights (.bin) beside it.
+"""OpenVINO IR: the int8 model as a CPU runs it fastest, a graph (.xml) and its weights (.bin) beside it.
 
-`edge` runs the ONNX file in OpenVINO as well and needs no IR. This is for what takes nothing else.
+The scales are those of onnx-int8, which `edge` runs in OpenVINO as well; what differs stands in `export.cpu_graph`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from export import parity
+from export import cpu_graph, parity
+from export.calibration import Calibration, Calibrator, int8_scale
 from export.errors import ExportError
 from export.formats import BY_NAME
 from export.parity import Compute
@@ -36,15 +37,30 @@ def make_openvino(job: Job) -> Product:
     Raises:
       ExportError: without OpenVINO, or if what OpenVINO computes is too far from the trained model.
     """
-    source, row = job.products["onnx-int8"].onnx, BY_NAME["openvino-int8"]
-    assert source is not None
+    calibration, row = job.products["onnx-int8"].calibration, BY_NAME["openvino-int8"]
+    assert calibration is not None
+    with job.steps.step("openvino int8 calibration") as note:
+        stem = _stem_ranges(job, calibration)
+        note.text = f"{', '.join(f'{name} to {range_:.3g}' for name, range_ in stem.items())}: what the stem reads"
     with job.steps.step("openvino int8") as note:
+        scales = {**calibration.ranges, **stem}
+        source = cpu_graph.for_cpu(job.base(), calibration.int8_layers, lambda name: int8_scale(scales[name]))
         graph, weights = convert(source)
         compute = as_function(read(graph, weights), job.options.batch)
         found = parity.check(compute, job.reference, job.inputs, job.checked, row.tolerance)
         version = _openvino().get_version()
         note.text = f"IR by OpenVINO {version}"
-    return Product(graph, compute, str(found), {"openvino": version}, beside={row.beside[0]: weights})
+    details = {"openvino": version, "stem_ranges": stem}
+    return Product(graph, compute, str(found), details, beside={row.beside[0]: weights})
+
+
+def _stem_ranges(job: Job, calibration: Calibration) -> dict[str, float]:
+    """Return the largest magnitude of what the stems read, over the clips that the other ranges come from.
+
+    Preprocessing bounds these values, so that none of them is an outlier to cut off.
+    """
+    calibrator = Calibrator(job.base(), cpu_graph.stem_inputs(job.base()), job.inputs, job.clips, job.steps.each)
+    return calibrator.largest(calibrator.choose(len(calibration.clips)))
 
 
 def convert(model: onnx.ModelProto) -> tuple[bytes, bytes]:
@@ -113,7 +129,7 @@ def metadata(model: openvino.Model) -> dict[str, str]:
 
 def _openvino() -> openvino:
     try:
-        import openvino
+        from edge.engines.openvino import openvino
     except ImportError:
         raise ExportError(
             "openvino-int8 needs OpenVINO, which is not installed\n"

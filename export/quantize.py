@@ -48,20 +48,22 @@ class Placement:
     activations: tuple[str, ...]
 
 
-def plan(model: ir.Model, only: Collection[str] | None = None) -> Placement:
+def plan(model: ir.Model, only: Collection[str] | None = None, *, stem: bool = False) -> Placement:
     """Return where a float graph is to be quantised; empty if there is nothing.
 
     Args:
       model: the float graph.
       only: names of the convolutions that may be; None for all that TensorRT has an int8 kernel for. A residual
         add is quantised with the convolution that ends its main branch.
+      stem: whether the convolutions that read the video are quantised too, whatever `only` says.
     """
-    fit = (conv for conv in video_convs(model) if not is_stem(conv) and has_int8_kernel(conv))
-    convs = tuple(conv for conv in fit if only is None or conv.name in only)
+    behind = (conv for conv in video_convs(model) if not is_stem(conv) and has_int8_kernel(conv))
+    convs = tuple(conv for conv in behind if only is None or conv.name in only)
+    if stem:
+        convs = (*filter(is_stem, video_convs(model)), *convs)
     adds = tuple(residual for residual in residuals(model) if residual.main in convs)
     wanted = {conv.inputs[0] for conv in convs} | {residual.skip for residual in adds}
-    ordered = [value for node in model.graph for value in node.outputs if value in wanted]
-    return Placement(convs, adds, tuple(str(value.name) for value in ordered))
+    return Placement(convs, adds, tuple(str(value.name) for value in _values(model) if value in wanted))
 
 
 def has_int8_kernel(conv: ir.Node) -> bool:
@@ -90,7 +92,7 @@ def quantize(model: ir.Model, placement: Placement, scale_of: ScaleOf) -> None:
       placement: from `plan` of this very graph.
       scale_of: tensor to the size of its int8 step.
     """
-    values = {value.name: value for node in model.graph for value in node.outputs}
+    values = {value.name: value for value in _values(model)}
     pairs = {name: _quantize_activation(model, values[name], scale_of(name)) for name in placement.activations}
     weights: dict[str, ir.Value] = {}
     for conv in placement.convs:
@@ -112,6 +114,11 @@ def quantized(model: onnx.ModelProto, only: Collection[str] | None, scale_of: Sc
     return onnx_graph.to_proto(graph)
 
 
+def _values(model: ir.Model) -> list[ir.Value]:
+    """Return what a graph reads and computes, in its order."""
+    return [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
+
+
 def _constant(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
     value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
     model.graph.register_initializer(value)
@@ -119,7 +126,7 @@ def _constant(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
 
 
 def _quantize_activation(model: ir.Model, value: ir.Value, scale: np.float32) -> ir.Value:
-    """Return what a value is after int8, by a new pair of nodes right behind its producer."""
+    """Return what a value is after int8, by a new pair of nodes right behind where it comes from."""
     scale_value = _constant(model, f"{value.name}_scale", np.asarray(scale, np.float32))
     # Without a zero point QuantizeLinear would mean uint8.
     zero = _constant(model, f"{value.name}_zero", np.zeros((), np.int8))
@@ -128,8 +135,10 @@ def _quantize_activation(model: ir.Model, value: ir.Value, scale: np.float32) ->
     restored = ir.node("DequantizeLinear", [quantized.outputs[0], scale_value, zero], name=f"{value.name}_dequantize")
     restored.outputs[0].name = f"{value.name}_restored"
     producer = value.producer()
-    assert producer is not None
-    model.graph.insert_after(producer, [quantized, restored])
+    if producer is None:
+        model.graph.insert_before(model.graph[0], [quantized, restored])
+    else:
+        model.graph.insert_after(producer, [quantized, restored])
     return restored.outputs[0]
 
 

@@ -123,6 +123,7 @@ class EngineEntry:
 
 _PIP_CUDA = "pip uninstall onnxruntime; pip install onnxruntime-gpu (on a Jetson the wheel that NVIDIA makes for it)"
 _ALL = ("int8", "fp16", "fp32")
+_OPENVINO_INT8 = "int8-openvino"  # int8 from the first layer on, for OpenVINO alone
 
 # In the order in which "auto" tries them.
 ENGINES = (
@@ -171,8 +172,8 @@ ENGINES = (
         install="pip install -r edge/requirements-openvino.txt",
         module="edge.engines.openvino",
         attribute="OpenVinoEngine",
-        precisions=_ALL,
-        by_itself=("int8", "fp16"),
+        precisions=(_OPENVINO_INT8, *_ALL),
+        by_itself=(_OPENVINO_INT8, "int8", "fp16"),
         tolerance=0.02,
         note="float layers in the precision that OpenVINO chooses: bfloat16 where the CPU has it",
     ),
@@ -183,7 +184,7 @@ ENGINES = (
         install="pip install -r edge/requirements-openvino.txt",
         module="edge.engines.openvino",
         attribute="OpenVinoF32Engine",
-        precisions=("fp32", "int8", "fp16"),
+        precisions=("fp32", _OPENVINO_INT8, "int8", "fp16"),
         by_itself=("fp32",),
         tolerance=1e-4,
         note="float layers in float32, whatever the CPU has",
@@ -209,7 +210,7 @@ ENGINES = (
         install="pip install -r edge/requirements-openvino.txt, and Intel's OpenCL driver (package intel-opencl-icd)",
         module="edge.engines.openvino",
         attribute="OpenVinoGpuEngine",
-        precisions=_ALL,
+        precisions=(_OPENVINO_INT8, *_ALL),
         by_itself=(),  # against the CPU beside it, either may be faster: measure with edge/bench.py --compare
         tolerance=0.02,
         note="the GPU in an Intel processor, in float16; it may be slower than its CPU, so it is taken by name only",

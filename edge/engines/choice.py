@@ -178,7 +178,7 @@ def _passed_over(entry: EngineEntry, bundle: Bundle, names: Sequence[str]) -> Di
     for name in names:
         top1 = bundle.precisions[name].top1
         if exact is None or top1 is None:
-            if name == "int8":
+            if name.startswith("int8"):
                 passed[name] = "what int8 loses was not measured"
         elif (exact - top1) * 100 > bundle.max_drop_points + 1e-6:
             passed[name] = f"{name} loses {(exact - top1) * 100:.2f} points of top-1"

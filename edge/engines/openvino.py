@@ -7,15 +7,21 @@ is said by name. int8 layers are int8 in both.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
-import openvino
 
-from edge.engines import EngineOptions
-from edge.engines.processor import sums_int8_exactly
-from edge.errors import EdgeError
+# OpenVINO tells its makers how it is used, from a child process. A device should not do so unasked, and JAX's threads
+# do not survive the fork.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402  # it looks for the package above
+
+from edge.engines import EngineOptions  # noqa: E402
+from edge.engines.processor import sums_int8_exactly  # noqa: E402
+from edge.errors import EdgeError  # noqa: E402
 
 
 class OpenVinoEngine:
@@ -57,7 +63,7 @@ class OpenVinoEngine:
 
     @classmethod
     def doubts(cls, precision: str) -> Optional[str]:
-        if precision != "int8" or cls.device != "CPU" or sums_int8_exactly():
+        if not precision.startswith("int8") or cls.device != "CPU" or sums_int8_exactly():
             return None
         return "int8 sums may overflow in OpenVINO on a CPU without VNNI (avx512_vnni, avx_vnni)"
 

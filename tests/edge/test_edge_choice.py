@@ -111,17 +111,18 @@ def test_an_engine_that_is_taken_by_name_only_is_passed_over(engines, bundle):
 @pytest.mark.parametrize(
     ("int8", "taken"),
     [
-        (0.896, "int8"),  # 0.4 points below
-        (0.895, "int8"),  # exactly the budget
-        (0.894, "fp32"),
-        (None, "fp32"),
+        (0.896, True),  # 0.4 points below
+        (0.895, True),  # exactly the budget
+        (0.894, False),
+        (None, False),
     ],
 )
-def test_int8_is_taken_by_itself_if_it_was_measured_to_hold_the_budget(engines, bundle, int8, taken):
-    engines(("a", "int8 fp32", "int8 fp32"))
-    choice = choose(bundle(fp32=0.9, int8=int8))
-    assert choice.precision == taken
-    assert ("loses" in choice.why) == (taken == "fp32")
+@pytest.mark.parametrize("name", ["int8", "int8-openvino"])
+def test_int8_is_taken_by_itself_if_it_was_measured_to_hold_the_budget(engines, bundle, name, int8, taken):
+    engines(("a", f"{name} fp32", f"{name} fp32"))
+    choice = choose(bundle(**{"fp32": 0.9, name: int8}))
+    assert choice.precision == (name if taken else "fp32")
+    assert ("loses" in choice.why) != taken
 
 
 def test_the_budget_is_that_of_the_bundle(engines, bundle, edit_bundle):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -174,6 +175,13 @@ def test_threads_and_cpus_reach_openvino(make_bundle, monkeypatch, options, expe
     monkeypatch.setattr(openvino, "Core", Core)
     OpenVinoEngine(make_bundle("skeleton") / "model.fp32.onnx", options)
     assert given == [("CPU", {"PERFORMANCE_HINT": "LATENCY", "SNIPPETS_MODE": "DISABLE", **expected})]
+
+
+@needs_openvino
+def test_openvino_does_not_report_to_its_makers():
+    script = "import edge.engines.openvino, sys; print(sum(n.startswith('openvino_telemetry.') for n in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "0", done.stderr
 
 
 @needs_openvino
