@@ -192,7 +192,7 @@ def _summary(bundle: Bundle, choice: Choice, name: str, first: str, times: Times
         "precision": choice.precision,
         "runs_on": choice.entry.runs_on,
         "file": choice.model_path.name,
-        "size_bytes": choice.model_path.stat().st_size,
+        "size_bytes": _size_bytes(bundle, choice),
         "engine_ms": asdict(percentiles(times.engine_ms[name])),
         "added_ms": asdict(percentiles(times.added_ms[name])),
         "total_ms": asdict(percentiles(total_ms)),
@@ -204,6 +204,13 @@ def _summary(bundle: Bundle, choice: Choice, name: str, first: str, times: Times
         "times_as_fast": float(np.median(times.engine_ms[first]) / np.median(times.engine_ms[name])),
         "doubt": choice.entry.engine_class.doubts(choice.precision),
     }
+
+
+def _size_bytes(bundle: Bundle, choice: Choice) -> int:
+    """Return the size of all files that an engine loads; of an engine's own file what lies there."""
+    if choice.entry.model_file is not None:
+        return choice.model_path.stat().st_size
+    return bundle.precisions[choice.precision].size_bytes
 
 
 def _power(meter: Optional[Meter], recognizer: ActionRecognizer, clip: ClipInput, seconds: float) -> Any:
