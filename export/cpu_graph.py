@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from export import onnx_graph
 from export.passes import constant, infer_shapes, remove_unused
-from export.quantize import ScaleOf, plan, quantize
+from export.quantize import ScaleOf, plan, quantize, store_weights_in_int8
 from export.residual import behind_qdq, is_stem, kernel_size, video_convs
 
 _BLOCK = 2  # pixels to a side
@@ -43,6 +43,7 @@ def for_cpu(model: onnx.ModelProto, int8: tuple[str, ...], scale_of: ScaleOf) ->
     quantize(graph, plan(graph, int8, stem=True), scale_of)
     pool_in_int8(graph)
     fold_stem(graph)
+    store_weights_in_int8(graph)
     remove_unused(graph)
     return onnx_graph.to_proto(graph)
 

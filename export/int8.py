@@ -17,7 +17,7 @@ from export.formats import BY_NAME
 from export.layers import LayerChoice
 from export.lint import lint
 from export.product import Job, Product
-from export.quantize import NOTHING_TO_QUANTIZE, Placement, plan, quantize
+from export.quantize import NOTHING_TO_QUANTIZE, Placement, plan, quantize, store_weights_in_int8
 from export.session import Session
 
 
@@ -109,10 +109,12 @@ def _calibration(
 def _quantized(job: Job, graph: ir.Model, placement: Placement, calibration: Calibration) -> onnx.ModelProto:
     with job.steps.step("int8 graph") as note:
         quantize(graph, placement, calibration.scale)
+        stored = store_weights_in_int8(graph)
         if violations := lint(graph):
             raise ExportError("the int8 graph breaks placement rules\n" + "\n".join(f"  {v}" for v in violations))
         model = onnx_graph.to_proto(graph)
         onnx.checker.check_model(model, full_check=True)
         adds = len(placement.residuals)
-        note.text = f"{len(placement.convs)} convolutions, {adds} residual adds; placement rules hold"
+        others = f"; {stored} other weights stored in int8" if stored else ""
+        note.text = f"{len(placement.convs)} convolutions, {adds} residual adds; placement rules hold{others}"
     return model

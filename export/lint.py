@@ -100,11 +100,16 @@ def _stem_in_float(model: ir.Model) -> Iterator[Violation]:
             yield Violation("stem-in-float", _name(conv), "the convolution that reads the video must stay in float")
 
 
+def _is_computed(value: ir.Value | None) -> bool:
+    """Return whether a value is restored from int8 that was computed, not from a weight that is stored so."""
+    return _is_restored(value) and constant(value.producer().inputs[0]) is None  # type: ignore[union-attr]
+
+
 def _only_convolutions(model: ir.Model) -> Iterator[Violation]:
     skips = {residual.add for residual in residuals(model)}
     for node in model.graph:
         may_read = is_video_conv(node) or node in skips
-        if not may_read and any(map(_is_restored, node.inputs)):
+        if not may_read and any(map(_is_computed, node.inputs)):
             yield Violation("only-convolutions", _name(node), f"{node.op_type} must stay in float")
 
 

@@ -1,10 +1,13 @@
-"""INT8: QuantizeLinear and DequantizeLinear around the convolutions of the video path.
+"""INT8: QuantizeLinear and DequantizeLinear around the convolutions of the video path, int8 weights for the rest.
 
 Placement follows what TensorRT fuses ("Working with Quantized Types", explicit quantization): Q/DQ in front
 of each quantised convolution, on its data and its weights; nothing between a convolution and its ReLU; on
 the skip input of a residual add, so that the add fuses into the convolution of the main branch; biases in
-float. Symmetric throughout, weights per output channel. In float stay the stem, which reads the video
-itself, the recurrent layers and the head: there is little to gain and most to lose.
+float. Symmetric throughout, weights per output channel. The stem, which reads the video itself, the recurrent
+layers and the head compute in float: there is little to gain and most to lose.
+
+The weights of recurrent layers, heads and flat convolutions are kept in int8 all the same and restored when the
+model is loaded or run: that is a quarter of the file.
 
 ONNX Runtime's `quantize_static` can be told none of the second and third, so the nodes are placed here.
 """
@@ -22,12 +25,15 @@ from onnx_ir.passes import common
 from export import onnx_graph
 from export.estimators import INT8_MAX
 from export.passes import constant
-from export.residual import Residual, is_stem, kernel_size, residuals, video_convs
+from export.residual import Residual, is_stem, is_video_conv, kernel_size, residuals, video_convs
 
 NOTHING_TO_QUANTIZE = (
     "the model has no 3D convolution besides a stem, so there is nothing that int8 makes smaller or faster "
     "(recurrent layers and the head stay in float)"
 )
+
+# Numbers in a weight: below it, scales and the node that restores it take what int8 saves.
+_SMALLEST_WEIGHT = 2048
 
 # Tensor to the size of its int8 step: `Calibration.scale`.
 ScaleOf = Callable[[str], np.float32]
@@ -78,9 +84,9 @@ def has_int8_kernel(conv: ir.Node) -> bool:
     return groups == 1 or (weight.shape[0] % 8 == 0 and min(kernel_size(conv)) >= 3)
 
 
-def weight_scales(weight: np.ndarray) -> np.ndarray:
-    """Return the int8 step of each output channel (axis 0); 1 for a channel of zeros."""
-    largest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
+def weight_scales(weight: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Return the int8 step of each output channel, which lie along `axis`; 1 for a channel of zeros."""
+    largest = np.abs(np.moveaxis(weight, axis, 0)).reshape(weight.shape[axis], -1).max(axis=1)
     return np.where(largest > 0, largest / INT8_MAX, 1.0).astype(np.float32)
 
 
@@ -100,11 +106,44 @@ def quantize(model: ir.Model, placement: Placement, scale_of: ScaleOf) -> None:
         assert data is not None and weight is not None
         conv.replace_input_with(0, pairs[str(data.name)])
         if str(weight.name) not in weights:
-            weights[str(weight.name)] = _quantize_weight(model, conv, weight)
+            weights[str(weight.name)] = _quantize_weight(model, conv, weight, axis=0)
         conv.replace_input_with(1, weights[str(weight.name)])
     for residual in placement.residuals:
         residual.add.replace_input_with(residual.skip_index, pairs[str(residual.skip.name)])
     common.RemoveUnusedNodesPass()(model)
+
+
+def store_weights_in_int8(model: ir.Model) -> int:
+    """Store the larger weights of what computes in float in int8, with a scale per output channel.
+
+    3D convolutions are left alone: `plan` says which of them are int8, and the others are to stay as they are.
+
+    Args:
+      model: the graph; changed in place.
+
+    Returns:
+      The number of weights that were stored so.
+    """
+    stored: dict[str, ir.Value] = {}
+    for node in list(model.graph):
+        axis, weight = _output_axis(node), node.inputs[1] if len(node.inputs) > 1 else None
+        array = constant(weight)
+        if axis is None or weight is None or array is None or array.ndim < 2 or array.size < _SMALLEST_WEIGHT:
+            continue
+        if str(weight.name) not in stored:
+            stored[str(weight.name)] = _quantize_weight(model, node, weight, axis=axis % array.ndim)
+        node.replace_input_with(1, stored[str(weight.name)])
+    common.RemoveUnusedNodesPass()(model)
+    return len(stored)
+
+
+def _output_axis(node: ir.Node) -> int | None:
+    """Return along which axis of its weight the outputs of a product lie; None for what is not to be stored in int8."""
+    if node.op_type == "MatMul":
+        return -1
+    if node.op_type == "Gemm":
+        return 0 if node.attributes.get_int("transB", 0) else 1
+    return 0 if node.op_type == "Conv" and not is_video_conv(node) else None
 
 
 def quantized(model: onnx.ModelProto, only: Collection[str] | None, scale_of: ScaleOf) -> onnx.ModelProto:
@@ -142,16 +181,17 @@ def _quantize_activation(model: ir.Model, value: ir.Value, scale: np.float32) ->
     return restored.outputs[0]
 
 
-def _quantize_weight(model: ir.Model, conv: ir.Node, weight: ir.Value) -> ir.Value:
-    """Return a weight that is stored in int8 and restored per output channel, in front of its convolution."""
+def _quantize_weight(model: ir.Model, reader: ir.Node, weight: ir.Value, *, axis: int) -> ir.Value:
+    """Return a weight that is stored in int8 and restored per output channel, in front of its first reader."""
     array = constant(weight)
     assert array is not None
-    scales = weight_scales(array)
-    steps = np.rint(array / scales.reshape(-1, *(1,) * (array.ndim - 1)))
+    scales = weight_scales(array, axis)
+    steps = np.rint(array / np.expand_dims(scales, [other for other in range(array.ndim) if other != axis]))
     stored = _constant(model, f"{weight.name}_int8", np.clip(steps, -INT8_MAX, INT8_MAX).astype(np.int8))
     scale_value = _constant(model, f"{weight.name}_scale", scales)
     zero = _constant(model, f"{weight.name}_zero", np.zeros(len(scales), np.int8))
-    restored = ir.node("DequantizeLinear", [stored, scale_value, zero], {"axis": 0}, name=f"{weight.name}_dequantize")
+    name = f"{weight.name}_dequantize"
+    restored = ir.node("DequantizeLinear", [stored, scale_value, zero], {"axis": axis}, name=name)
     restored.outputs[0].name = f"{weight.name}_restored"
-    model.graph.insert_before(conv, restored)
+    model.graph.insert_before(reader, restored)
     return restored.outputs[0]

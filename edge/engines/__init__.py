@@ -196,8 +196,7 @@ ENGINES = (
         install="pip install onnxruntime",
         module="edge.engines.onnxruntime",
         attribute="OnnxRuntimeEngine",
-        # fp32 first: it has no fast int8 kernels for 3D convolutions, so int8 is smaller but not faster; nor has it
-        # kernels for float16, which it computes in float32.
+        # fp32 first: it has no fast kernels for 3D convolutions in int8 and none at all for float16, both are float32.
         precisions=("fp32", "int8", "fp16"),
         by_itself=("fp32", "int8", "fp16"),
         tolerance=0.0,

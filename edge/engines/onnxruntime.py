@@ -22,12 +22,17 @@ class OnnxRuntimeEngine:
     name = "onnxruntime"
     # The first is the one that the engine is for; the others take the nodes that it cannot run.
     providers: Tuple[str, ...] = (_CPU,)
+    # Of int8 models it would fuse what it has no fast kernels for (3D convolutions) and restore weights anew for each
+    # reader. Without, weights are restored once, when the model is loaded, and it computes in float, exactly.
+    settings: Tuple[Tuple[str, str], ...] = (("session.disable_quant_qdq", "1"),)
 
     def __init__(self, model_path: Path, options: EngineOptions) -> None:
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = _FATAL_ONLY
         # Its threads spin while they wait for the next run. Between the windows of a stream that is the camera's time.
         settings.add_session_config_entry("session.force_spinning_stop", "1")
+        for key, value in self.settings:
+            settings.add_session_config_entry(key, value)
         if options.num_threads is not None:
             settings.intra_op_num_threads = options.num_threads
         try:
@@ -72,6 +77,7 @@ class OnnxRuntimeTensorRtEngine(OnnxRuntimeEngine):
     """A model in ONNX Runtime on an NVIDIA GPU, by a TensorRT engine that it builds when it is loaded."""
 
     name = "onnxruntime-tensorrt"
+    settings = ()  # TensorRT takes the quantisation as it stands
     providers = ("TensorrtExecutionProvider", "CUDAExecutionProvider", _CPU)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from export.clips import Entry, choose_stratified
 from export.inputs import to_feeds
 from export.lint import lint
 from export.passes import constant
-from export.quantize import plan, quantize, weight_scales
+from export.quantize import plan, quantize, store_weights_in_int8, weight_scales
 from export.residual import is_stem, residuals, video_convs
 from export.session import Session
 
@@ -74,6 +75,65 @@ def test_exactly_the_skip_input_of_each_add_is_quantised(quantized):
     for residual in found:
         assert restored(residual.add.inputs[residual.skip_index])
         assert residual.add.inputs[1 - residual.skip_index].producer() is residual.main
+
+
+PRODUCTS = """agraph (float[batch,64] x, float[batch,4,9,9] picture, float[batch,1,4,9,9] video) =>
+  (float[batch,32] a, float[batch,32] b, float[batch,32] c, float[batch,4] d, float[batch,64,7,7] e,
+   float[batch,64,1,6,6] f) {
+  a = MatMul(x, w)
+  b = Gemm(x, w)
+  c = Gemm<transB=1>(x, v)
+  e = Conv(picture, k)
+  d = MatMul(x, small)
+  f = Conv(video, kernel)
+}"""
+WEIGHTS = {"w": (64, 32), "v": (32, 64), "k": (64, 4, 3, 3), "small": (64, 4), "kernel": (64, 1, 4, 4, 4)}
+
+
+def products() -> onnx.ModelProto:
+    """Return a model of each kind of product, whose output channels differ in size by up to a million."""
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]>\n{PRODUCTS}')
+    rng = np.random.default_rng(0)
+    for name, shape in WEIGHTS.items():
+        outputs = -1 if name in ("w", "small") else 0
+        sizes = 10 ** rng.uniform(-3, 3, shape[outputs])
+        array = np.moveaxis(np.moveaxis(rng.normal(size=shape), outputs, -1) * sizes, -1, outputs)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array.astype(np.float32), name))
+    return model
+
+
+def test_weights_of_what_computes_in_float_are_stored_in_int8_by_output_channel():
+    model = products()
+    graph = ir.from_proto(model)
+    assert store_weights_in_int8(graph) == 3
+    stored = {value.name.removesuffix("_int8"): constant(value) for value in graph.graph.initializers.values()}
+    assert {name for name, array in stored.items() if array.dtype == np.int8 and array.ndim > 1} == {"w", "v", "k"}
+    assert stored["kernel"].dtype == np.float32
+    restoring = Counter(n.inputs[0].name for n in graph.graph if n.op_type == "DequantizeLinear")
+    assert restoring == {"w_int8": 1, "v_int8": 1, "k_int8": 1}  # once, however many read it
+    assert lint(graph) == []
+    shapes = {"x": (3, 64), "picture": (3, 4, 9, 9), "video": (3, 1, 4, 9, 9)}
+    rng = np.random.default_rng(1)
+    feeds = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    after = ir.to_proto(graph)
+    onnx.checker.check_model(after, full_check=True)
+    expected, found = Session(model).run(feeds), Session(after).run(feeds)
+    for one, other in zip([*expected[:3], expected[4]], [*found[:3], found[4]], strict=True):
+        channels = (0, *range(2, one.ndim))
+        error = np.abs(other - one).max(axis=channels) / np.abs(one).max(axis=channels)
+        assert 0 < error.max() < 0.03  # in each channel, the small ones too
+    np.testing.assert_array_equal(found[3], expected[3])  # too small to be worth it
+    np.testing.assert_array_equal(found[5], expected[5])  # of the video path
+
+
+def test_a_layer_that_stays_in_float_keeps_its_weights(fusion, calibration):
+    kept = plan(ir.from_proto(fusion.graph)).convs[0].name
+    others = [conv.name for conv in plan(ir.from_proto(fusion.graph)).convs[1:]]
+    graph = ir.from_proto(fusion.graph)
+    quantize(graph, plan(graph, others), calibration.scale)
+    store_weights_in_int8(graph)
+    (conv,) = (conv for conv in video_convs(graph) if conv.name == kept)
+    assert constant(conv.inputs[1]).dtype == np.float32
 
 
 def test_projections_are_the_skip_and_not_the_main_branch(fusion):
