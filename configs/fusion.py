@@ -17,19 +17,25 @@ from ml_collections import ConfigDict
 
 from configs import base, depth, inertial, rgb, skeleton
 
+
+def two_networks() -> ConfigDict:
+    """Return the skeleton's config with two networks and not four: 256 features beside the 512 of the 3D ResNet."""
+    return skeleton.get_config("average")
+
+
 VARIANTS = {
-    "rgb": (rgb, skeleton),
-    "skeleton_inertial": (skeleton, inertial),
-    "depth": (depth, skeleton),
-    "all": (depth, skeleton, inertial),
-    "demo": (rgb, skeleton),
+    "rgb": (rgb.get_config, two_networks),
+    "skeleton_inertial": (skeleton.get_config, inertial.get_config),
+    "depth": (depth.get_config, skeleton.get_config),
+    "all": (depth.get_config, skeleton.get_config, inertial.get_config),
+    "demo": (rgb.get_config, two_networks),
 }
 
 
 def get_config(variant: str = "rgb") -> ConfigDict:
     if variant not in VARIANTS:
         raise ValueError(f"configs/fusion.py:{variant} was given; one of {', '.join(VARIANTS)} is expected")
-    alone = {module.get_config().streams[0]: module.get_config() for module in VARIANTS[variant]}
+    alone = {other.streams[0]: other for other in (stream() for stream in VARIANTS[variant])}
     config = base.get_config()
     config.name = f"fusion_{variant}"
     config.streams = tuple(alone)

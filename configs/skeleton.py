@@ -1,4 +1,4 @@
-"""Skeletons alone: two small networks, one of joints and one of bones, whose probabilities are averaged.
+"""Skeletons alone: four small networks, two of joints and two of bones, whose logits are averaged.
 
 Each reads positions and motion: a temporal convolution of stride 2, two bidirectional LSTM layers, mean and maximum.
 
@@ -9,12 +9,15 @@ Each of subjects 1, 3, 5 and 7 left out in turn: top-1 96.94 % of 431 recordings
 0.48), by `python -m hartx.sweep --config=configs/skeleton.py --protocol=loso --seeds=5`.
 
 The steps between the two are variants as well, each with all before it: plain, bidirectional, pooling, motion, bones,
-stem, geometry, shape, noise, crop, elastic, smoothing, mixup, decay, average. `average` is the one without a name.
+stem, geometry, shape, noise, crop, elastic, smoothing, mixup, decay, average, members. `members` is the one without a
+name; up to `average` there are two networks, from `bones` on.
 """
 
 from ml_collections import ConfigDict
 
 from configs import base
+
+_JOINTS_AND_BONES = (("joints", "joint_motion"), ("bones", "bone_motion"))
 
 # From the plain network to the best one, one change a step: the rows of the ablation in docs/results.md.
 STEPS = {
@@ -34,7 +37,7 @@ STEPS = {
     "bidirectional": {"model.skeleton.bidirectional": True},
     "pooling": {"model.skeleton.pooling": "mean_max"},
     "motion": {"model.skeleton.descriptions": (("joints", "joint_motion"),)},
-    "bones": {"model.skeleton.descriptions": (("joints", "joint_motion"), ("bones", "bone_motion"))},
+    "bones": {"model.skeleton.descriptions": _JOINTS_AND_BONES},
     "stem": {"model.skeleton.stem_strides": (2,)},
     "geometry": {"augment.rotation_degrees": 10.0, "augment.turn_degrees": 25.0, "augment.body_scale": 0.15},
     "shape": {"augment.tilt_degrees": 10.0, "augment.body_stretch": 0.1, "augment.body_shear": 0.05},
@@ -45,10 +48,11 @@ STEPS = {
     "mixup": {"mixing.mixup": 0.2},
     "decay": {"optim.weight_decay": 0.02},
     "average": {"ema_decay": 0.995},
+    "members": {"model.skeleton.descriptions": 2 * _JOINTS_AND_BONES, "model.skeleton.features": 512},
 }
 
 
-def get_config(variant: str = "average") -> ConfigDict:
+def get_config(variant: str = "members") -> ConfigDict:
     if variant not in STEPS:
         raise ValueError(f"configs/skeleton.py:{variant} was given; one of {', '.join(STEPS)} is expected")
     config = base.get_config()
@@ -61,6 +65,6 @@ def get_config(variant: str = "average") -> ConfigDict:
         config.update_from_flattened_dict(changes)
         if step == variant:
             break
-    if variant != "average":
+    if variant != "members":
         config.name += f"_{variant}"
     return config
