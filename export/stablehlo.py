@@ -75,7 +75,9 @@ def serialize(model: nnx.Module, inputs: tuple[ModelInput, ...], head: Head, bat
         # XLA:CPU has no fast 3D convolution, GPUs and TPUs have; the parameters are in the file once.
         return jax.lax.platform_dependent(state, *arrays, cpu=lowered("taps"), default=lowered("native"))
 
-    return bytes(jax_export.export(jax.jit(apply), platforms=PLATFORMS)(*arguments).serialize())
+    # Written into the file: GPUs would multiply in TF32, TPUs in bfloat16.
+    with jax.default_matmul_precision("highest"):
+        return bytes(jax_export.export(jax.jit(apply), platforms=PLATFORMS)(*arguments).serialize())
 
 
 def read(content: bytes) -> jax_export.Exported:

@@ -6,11 +6,13 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import onnx
 import openvino
@@ -25,6 +27,7 @@ from configs.base import get_config
 from edge import ActionRecognizer
 from edge.bundle import read_bundle
 from edge.errors import EdgeError
+from export import stablehlo
 from export.calibration import int8_scale
 from export.cpu_graph import for_cpu
 from export.exporter import export as write_bundle
@@ -148,6 +151,22 @@ def test_stablehlo_runs_with_jax_alone(whole, run, clips, tmp_path):
     done = subprocess.run([sys.executable, "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split() == ["cpu", "cuda", "tpu"], done.stderr
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), [*expected, expected[0]], atol=1e-4)
+
+
+def test_parity_is_between_float32_and_float32_on_every_device(whole, run, clips, monkeypatch):
+    """With JAX's own choice on an H200, TF32, a sound export was 0.006 off where 0.0001 is allowed."""
+    module = stablehlo.read((whole[0] / "model.stablehlo").read_bytes()).mlir_module()
+    products = [line for line in module.splitlines() if re.search(r"stablehlo\.(convolution|dot_general)", line)]
+    assert products and all("HIGHEST" in line for line in products)
+
+    def asked(function):
+        return lambda *args: seen.append(jax.config.jax_default_matmul_precision) or function(*args)
+
+    seen = []
+    monkeypatch.setattr("export.trace.jit", asked)
+    inputs = model_inputs(run.specs)
+    reference(run.model, inputs)(to_feeds(inputs, [next(iter(clips.load("test"))).inputs]))
+    assert seen == ["highest"]
 
 
 def test_the_ir_is_in_int8_from_the_stem_on_and_says_what_it_is(whole, run, clips):
