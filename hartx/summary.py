@@ -39,7 +39,7 @@ class Costs:
         addition are two; what a convolution would do in its padding is not counted.
       macs: multiply-accumulates, half of `flops`.
       peak_memory_bytes: parameters, inputs, output and the intermediate results alive at once, as XLA
-        plans them on this backend.
+        plans them on a CPU.
     """
 
     parameters: int
@@ -94,7 +94,8 @@ def model_costs(model: nnx.Module, input_shapes: Mapping[str, tuple[int, ...]]) 
 
     state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
     inputs = {name: jax.ShapeDtypeStruct((1, *shape), jnp.float32) for name, shape in input_shapes.items()}
-    compiled = jax.jit(predict).lower(state, inputs).compile()
+    with jax.default_device(_counting_device()):
+        compiled = jax.jit(predict).lower(state, inputs).compile()
     memory: Any = compiled.memory_analysis()
     costs: Any = compiled.cost_analysis()
     flops = int(costs["flops"])
@@ -104,6 +105,17 @@ def model_costs(model: nnx.Module, input_shapes: Mapping[str, tuple[int, ...]]) 
         macs=flops // 2,
         peak_memory_bytes=memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes,
     )
+
+
+def _counting_device() -> jax.Device | None:
+    """Return a CPU: for a GPU XLA hands convolutions to a library and does not count them.
+
+    None, which is the default device, where JAX_PLATFORMS leaves no CPU.
+    """
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
 
 
 def print_summary(config: ConfigDict, console: Console) -> None:

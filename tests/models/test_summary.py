@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 
+import jax
 import pytest
 from flax import nnx
 from rich.console import Console
@@ -55,6 +56,23 @@ def test_costs_of_the_design():
     assert costs.macs == pytest.approx(12.75e9, rel=0.01)
     assert costs.macs == pytest.approx(resnet18_macs((16, 224, 224)), rel=0.01)
     assert costs.peak_memory_bytes > 4 * costs.parameters
+
+
+def test_costs_are_those_of_a_cpu_whatever_device_is_the_default(monkeypatch):
+    """On an H200 the network of the design was said to take 0.07 GFLOPs: cuDNN's convolutions are not counted."""
+    model = SingleStream("skeleton", SequenceLSTM(6, 8, layers=1, rngs=nnx.Rngs(0)))
+    asked, used = [], []
+    real_devices, real_default = jax.local_devices, jax.default_device
+    monkeypatch.setattr(jax, "local_devices", lambda backend: asked.append(backend) or real_devices(backend=backend))
+    monkeypatch.setattr(jax, "default_device", lambda device: used.append(device) or real_default(device))
+    expected = model_costs(model, {"skeleton": (4, 6)})
+    assert asked == ["cpu"] and used == real_devices(backend="cpu")[:1]
+
+    def no_cpu(backend):
+        raise RuntimeError(f"Unknown backend {backend}")
+
+    monkeypatch.setattr(jax, "local_devices", no_cpu)
+    assert model_costs(model, {"skeleton": (4, 6)}) == expected and used[1:] == [None]
 
 
 def test_every_step_of_the_recurrence_counts():
