@@ -19,6 +19,7 @@ workdir = Path(flags["--workdir"])
 config = json.loads((workdir / "config.json").read_text())
 with (workdir / "starts").open("a") as file:
     file.write(f"{flags.get('--mode', 'train')} {sorted(os.sched_getaffinity(0))}\n")
+(workdir / "preallocates").write_text(os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"])
 behaviour = json.loads((workdir.parent / "stub.json").read_text()).get(f"{config['protocol']} {config['seed']}")
 if behaviour == "fail":
     sys.exit("error: the recordings are gone\n  Bring them back")

@@ -142,6 +142,16 @@ def test_two_jobs_share_the_cores(sweep):
     assert used and all(0 < len(cores) < len(os.sched_getaffinity(0)) for cores in used)
 
 
+@pytest.mark.parametrize("given, expected", [(None, "false"), ("true", "true")])
+def test_runs_leave_memory_of_a_gpu_to_each_other_unless_told_otherwise(sweep, monkeypatch, given, expected):
+    if given:
+        monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", given)
+    else:
+        monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
+    run_sweep(sweep, 1)
+    assert [(p.workdir / "preallocates").read_text() for p in plan(sweep)] == [expected] * 4
+
+
 def test_shares_are_disjoint_and_no_more_than_there_are():
     cores = os.sched_getaffinity(0)
     parts = shares(len(cores)) if len(cores) > 1 else []
