@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
 import json
 import re
@@ -42,6 +41,7 @@ from hartx.data import input_specs
 from hartx.models.conv3d import Conv3D
 from hartx.run import Run
 from tests.export.conftest import LABELS, MadeUpClips
+from tests.export.damage import DAMAGE, append_byte, edit_json, edit_model, nudge_a_weight
 
 EVERY = ",".join(row.name for row in FORMATS)
 TEMPERATURE = 1.5
@@ -236,196 +236,6 @@ def test_the_device_gives_the_same_confidence_with_the_softmax_inside_or_not(who
 
 
 # --- damage -----------------------------------------------------------------------------------------
-
-
-def sign(folder: Path, name: str) -> None:
-    """Make the hashes fit a changed file, as somebody would who edits a bundle by hand."""
-    values = json.loads((folder / "bundle.json").read_text())
-    data = (folder / name).read_bytes()
-    grown = len(data) - values["files"][name]["size_bytes"]
-    values["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
-    for entry in values["precisions"].values():
-        if entry["file"] == name.replace(".bin", ".xml"):
-            entry["size_bytes"] += grown
-    (folder / "bundle.json").write_text(json.dumps(values))
-
-
-def edit_model(name: str, change):
-    def damage(folder: Path) -> None:
-        model = onnx.load(folder / name)
-        change(model)
-        onnx.save(model, folder / name)
-        sign(folder, name)
-
-    return damage
-
-
-def edit_json(name: str, change):
-    def damage(folder: Path) -> None:
-        values = json.loads((folder / name).read_text())
-        change(values)
-        (folder / name).write_text(json.dumps(values))
-        if name != "bundle.json":
-            sign(folder, name)
-
-    return damage
-
-
-def append_byte(folder: Path) -> None:
-    with (folder / "model.fp32.onnx").open("ab") as file:
-        file.write(b"\0")
-
-
-def no_model(name: str):
-    def damage(folder: Path) -> None:
-        (folder / name).write_bytes(b"not a model")
-        sign(folder, name)
-
-    return damage
-
-
-def put_fp32_in_place_of(name: str):
-    def damage(folder: Path) -> None:
-        shutil.copy(folder / "model.fp32.onnx", folder / name)
-        sign(folder, name)
-
-    return damage
-
-
-def add_batch_norm(model: onnx.ModelProto) -> None:
-    output = model.graph.output[0].name
-    size = len(LABELS)
-    for node in model.graph.node:
-        node.output[:] = ["inner" if name == output else name for name in node.output]
-    for name in ("one", "two", "three", "four"):
-        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(size, np.float32), name))
-    model.graph.node.append(
-        onnx.helper.make_node("BatchNormalization", ["inner", "one", "two", "three", "four"], [output], name="extra")
-    )
-
-
-def rename_input(model: onnx.ModelProto) -> None:
-    for node in model.graph.node:
-        node.input[:] = ["film" if name == "video" else name for name in node.input]
-    model.graph.input[0].name = "film"
-
-
-def change_labels(model: onnx.ModelProto) -> None:
-    next(p for p in model.metadata_props if p.key == "labels").value = json.dumps(["sneeze"] * len(LABELS))
-
-
-def nudge_a_weight(model: onnx.ModelProto) -> None:
-    kernel = next(i for i in model.graph.initializer if len(i.dims) == 5 and i.data_type == onnx.TensorProto.FLOAT)
-    array = onnx.numpy_helper.to_array(kernel).copy()
-    array += 1
-    kernel.CopyFrom(onnx.numpy_helper.from_array(array, kernel.name))
-
-
-def give_a_zero_point(model: onnx.ModelProto) -> None:
-    name = next(node for node in model.graph.node if node.op_type == "QuantizeLinear").input[2]
-    zero = next(i for i in model.graph.initializer if i.name == name)
-    zero.CopyFrom(onnx.numpy_helper.from_array(np.asarray(3, np.int8), name))
-
-
-def widen_a_scale(model: onnx.ModelProto) -> None:
-    name = next(node for node in model.graph.node if node.op_type == "QuantizeLinear").input[1]
-    scale = next(i for i in model.graph.initializer if i.name == name)
-    scale.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scale) * np.float32(1.01), name))
-
-
-def drop_the_last_line(folder: Path) -> None:
-    path = folder / "calibration.cache"
-    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
-    sign(folder, path.name)
-
-
-def halve(name: str):
-    def damage(folder: Path) -> None:
-        path = folder / name
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        sign(folder, name)
-
-    return damage
-
-
-def edit_ir_labels(folder: Path) -> None:
-    path = folder / "model.int8.xml"
-    path.write_text(path.read_text().replace("wave", "sneeze"))
-    sign(folder, path.name)
-
-
-DAMAGE = {
-    "a byte more": (append_byte, "bundle.json", "fields, sizes, hashes", "does not match its bundle"),
-    "a file gone": (
-        lambda folder: (folder / "model.int8.onnx").unlink(),
-        "bundle.json", "fields, sizes, hashes", "is missing",
-    ),
-    "another format version": (
-        edit_json("bundle.json", lambda v: v.update(format_version=1)),
-        "bundle.json", "fields, sizes, hashes", "format version 1",
-    ),
-    "a precision of another size": (
-        edit_json("bundle.json", lambda v: v["precisions"]["fp32"].update(size_bytes=1)),
-        "bundle.json", "fields, sizes, hashes", "size_bytes is 1",
-    ),
-    "a precision that names another's file": (
-        edit_json("bundle.json", lambda v: v["precisions"]["int8"].update(v["precisions"]["fp32"])),
-        "bundle.json", "fields, sizes, hashes", "not a file of that format",
-    ),
-    "no ONNX": (no_model("model.fp32.onnx"), "model.fp32.onnx", "valid ONNX", "cannot be read as ONNX"),
-    "an unknown operator": (
-        edit_model("model.fp32.onnx", lambda m: setattr(m.graph.node[0], "op_type", "Nonsense")),
-        "model.fp32.onnx", "ONNX's rules, structure", "not valid ONNX",
-    ),
-    "an operator that does not belong": (
-        edit_model("model.fp32.onnx", add_batch_norm),
-        "model.fp32.onnx", "ONNX's rules, structure", "BatchNormalization extra",
-    ),
-    "another opset": (
-        edit_model("model.fp32.onnx", lambda m: setattr(m.opset_import[0], "version", 18)),
-        "model.fp32.onnx", "metadata", "of opset 18; bundle.json says 17",
-    ),
-    "another input": (
-        edit_model("model.fp32.onnx", rename_input),
-        "model.fp32.onnx", "inputs and output", "the model has film",
-    ),
-    "other labels": (edit_model("model.fp16.onnx", change_labels), "model.fp16.onnx", "metadata", "sneeze"),
-    "another temperature": (
-        edit_json("bundle.json", lambda v: v.update(temperature=9)),
-        "model.fp32.onnx", "metadata", '"temperature": 9',
-    ),
-    "float32 for float16": (
-        put_fp32_in_place_of("model.fp16.onnx"), "model.fp16.onnx", "float16", "float32 constants",
-    ),
-    "float32 for int8": (
-        put_fp32_in_place_of("model.int8.onnx"), "model.int8.onnx", "Q/DQ placement", "nothing is quantised",
-    ),
-    "a zero point": (
-        edit_model("model.int8.onnx", give_a_zero_point), "model.int8.onnx", "Q/DQ placement", "it must be 0",
-    ),
-    "a wider scale": (edit_model("model.int8.onnx", widen_a_scale), "model.int8.onnx", "scales", "in the model"),
-    "a layer in float that there is not": (
-        edit_json("calibration.json", lambda v: v["layers"]["float"].update(conv="made up")),
-        "model.int8.onnx", "layers in int8", "keeps conv in float, which is no layer",
-    ),
-    "scales of another model": (
-        edit_json("calibration.json", lambda v: v.update(model_sha256="0" * 64)),
-        "model.int8.onnx", "scales", "measured on another model",
-    ),
-    "a cache without a scale": (drop_the_last_line, "model.int8.onnx", "scales", "calibration.cache does not have"),
-    "no IR": (
-        no_model("model.int8.xml"), "model.int8.xml", "loads in OpenVINO; inputs and output", "OpenVINO cannot read it",
-    ),
-    "half of the IR's weights": (
-        halve("model.int8.bin"), "model.int8.xml", "loads in OpenVINO; inputs and output", "OpenVINO cannot read it",
-    ),
-    "other labels in the IR": (
-        edit_ir_labels, "model.int8.xml", "loads in OpenVINO; inputs and output", "sneeze",
-    ),
-    "half of the StableHLO": (
-        halve("model.stablehlo"), "model.stablehlo", "loads in JAX; inputs and output", "cannot read",
-    ),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
