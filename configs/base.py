@@ -86,7 +86,8 @@ def get_config() -> ConfigDict:
     config.model.pose.motion_scale = 5.0  # as model.skeleton.motion_scale
     config.model.skeleton = ConfigDict()
     config.model.skeleton.layers = 2
-    config.model.skeleton.features = 256  # shared between the members, of which there is one a description
+    config.model.skeleton.features = 256  # shared between the networks of the descriptions
+    config.model.skeleton.members = 1  # networks of each description, which begin and err differently
     config.model.skeleton.bidirectional = True
     config.model.skeleton.descriptions = (("joints", "joint_motion"), ("bones", "bone_motion"))  # what each reads
     config.model.skeleton.motion_scale = 8.0  # factor on the motions, which are small beside the positions

@@ -43,6 +43,7 @@ def get_config(variant: str = "rgb") -> ConfigDict:
     config.clip = video.clip.copy_and_resolve_references()
     for part in ("video", "pose"):
         config.model[part] = video.model[part].copy_and_resolve_references()
+    config.model.skeleton.members = alone["skeleton"].model.skeleton.members
     config.model.depth_members = video.model.depth_members
     # By what the streams alone said about subjects left out, where anything from 2.4 to 4.7 against 2 was as good.
     config.model.fusion.weights.skeleton = 3.0

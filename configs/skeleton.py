@@ -17,8 +17,6 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-_JOINTS_AND_BONES = (("joints", "joint_motion"), ("bones", "bone_motion"))
-
 # From the plain network to the best one, one change a step: the rows of the ablation in docs/results.md.
 STEPS = {
     "plain": {
@@ -37,7 +35,7 @@ STEPS = {
     "bidirectional": {"model.skeleton.bidirectional": True},
     "pooling": {"model.skeleton.pooling": "mean_max"},
     "motion": {"model.skeleton.descriptions": (("joints", "joint_motion"),)},
-    "bones": {"model.skeleton.descriptions": _JOINTS_AND_BONES},
+    "bones": {"model.skeleton.descriptions": (("joints", "joint_motion"), ("bones", "bone_motion"))},
     "stem": {"model.skeleton.stem_strides": (2,)},
     "geometry": {"augment.rotation_degrees": 10.0, "augment.turn_degrees": 25.0, "augment.body_scale": 0.15},
     "shape": {"augment.tilt_degrees": 10.0, "augment.body_stretch": 0.1, "augment.body_shear": 0.05},
@@ -48,7 +46,7 @@ STEPS = {
     "mixup": {"mixing.mixup": 0.2},
     "decay": {"optim.weight_decay": 0.02},
     "average": {"ema_decay": 0.995},
-    "members": {"model.skeleton.descriptions": 2 * _JOINTS_AND_BONES, "model.skeleton.features": 512},
+    "members": {"model.skeleton.members": 2},
 }
 
 

@@ -42,16 +42,20 @@ def _pose(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nn
     pose = PoseNet(config.pose.width, rngs=rngs)
     alike = config.copy_and_resolve_references()
     alike.skeleton.motion_scale = config.pose.motion_scale
+    alike.skeleton.members = 1
     return PoseLSTM(pose, _skeleton(alike, (shape[0], 3 * len(JOINTS)), num_classes, rngs))
 
 
 def _skeleton(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
     arguments = dict(config.skeleton)
-    descriptions = arguments.pop("descriptions")
+    descriptions, members = arguments.pop("descriptions"), arguments.pop("members")
+    if members < 1:
+        raise ValueError(f"{members} members were given; at least 1 is expected")
     arguments["features"] = _share(arguments["features"], len(descriptions), "descriptions")
     return _together(
         [
             SkeletonLSTM(shape[-1], description, num_classes=num_classes, rngs=rngs, **arguments)
+            for _ in range(members)
             for description in descriptions
         ]
     )
@@ -95,11 +99,11 @@ def create_model(
 
     Args:
       config: the `model` section: `video` (arguments of `ResNet3D`), `depth_members` (what reads depth),
-        `pose` (of `PoseNet`, whose joints a network like that of skeletons reads), `skeleton` (of `SkeletonLSTM`, an
-        ensemble of which shares the `features` where there are several `descriptions`), `inertial` (of
-        `SequenceLSTM`, of which `members` share the `features`), `fusion` (of `Fusion`) and `dtype`, 'float32' or
-        'bfloat16', of the convolutions.
-      streams: modalities, in the order of fusion.
+        `pose` (of `PoseNet`, whose joints a network like that of skeletons reads), `skeleton` (of `SkeletonLSTM`:
+        where there are several `descriptions`, their networks share the `features`, and all of them are there
+        `members` times), `inertial` (of `SequenceLSTM`, of which `members` share the `features`), `fusion` (of
+        `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
+    streams: modalities, in the order of fusion.
       input_shapes: modality to the shape of one clip without the batch, (T, H, W, C) or (T, features).
       num_classes: number of actions.
       rngs: stream `params`.
