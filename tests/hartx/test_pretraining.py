@@ -7,7 +7,9 @@ from flax import nnx
 
 from configs import base, depth, fusion, inertial, rgb, skeleton
 from hartx import config as configs
+from hartx.data import input_specs
 from hartx.errors import HartxError
+from hartx.models import create_model
 from hartx.pretraining import stream_config, stream_workdir
 from hartx.run import load_run
 from hartx.train import train
@@ -21,7 +23,16 @@ def test_a_stream_of_a_fusion_is_trained_by_the_very_config_of_that_stream_alone
     config = fusion.get_config(variant)
     assert set(config.pretraining) == set(config.streams)
     for stream in config.streams:
-        assert configs.flatten(stream_config(config, stream)) == configs.flatten(ALONE[stream].get_config())
+        steps = ("average",) if (variant, stream) == ("rgb", "skeleton") else ()
+        alone = ALONE[stream].get_config(*steps)
+        assert configs.flatten(stream_config(config, stream)) == configs.flatten(alone)
+
+
+def test_the_default_fusion_joins_512_and_256_features():
+    config = fusion.get_config()
+    shapes = {stream: spec.shape for stream, spec in input_specs(config).items()}
+    model = nnx.eval_shape(lambda: create_model(config.model, config.streams, shapes, 27, rngs=nnx.Rngs(0)))
+    assert {stream: model.streams[stream].num_features for stream in config.streams} == {"rgb": 512, "skeleton": 256}
 
 
 def test_what_a_fusion_is_told_holds_for_its_streams():
