@@ -126,6 +126,21 @@ def test_absent_streams_count_for_nothing(absent):
         np.testing.assert_allclose(apply(model, inputs), alone, atol=1e-5)
 
 
+def test_members_are_so_many_of_each_description_and_begin_differently():
+    ensemble = changed_model(("skeleton",), skeleton={"members": 2}).streams["skeleton"]
+    assert [member.description[0] for member in ensemble.members] == ["joints", "bones", "joints", "bones"]
+    first, _, second, _ = (member.classifier.kernel[...] for member in ensemble.members)
+    assert first.shape == second.shape and (first != second).any()
+    alone = changed_model(("skeleton",)).streams["skeleton"]
+    assert ensemble.num_features == 2 * alone.num_features
+
+
+def test_what_reads_the_joints_of_depth_is_there_once_however_many_read_recorded_ones():
+    models = [changed_model(("depth",), depth_members=("pose",), skeleton={"members": n}) for n in (1, 2)]
+    shapes = [jax.tree.map(jnp.shape, nnx.state(model, nnx.Param)) for model in models]
+    assert jax.tree.all(jax.tree.map(lambda one, other: one == other, *shapes))
+
+
 def test_an_ensemble_is_the_mean_of_its_members():
     model = small_model("skeleton")
     model.eval()
@@ -270,6 +285,7 @@ def test_dtype_reaches_the_convolutions():
         (("skeleton",), {"skeleton": {"descriptions": ()}}, "0 descriptions were given"),
         (("inertial",), {"inertial": {"stem_width": 4}}, "stem_width 4 was given"),
         (("inertial",), {"inertial": {"members": 5}}, "5 members were given"),
+        (("skeleton",), {"skeleton": {"members": 0}}, "0 members were given"),
         (("skeleton", "inertial"), {"fusion": {"weights": {"skeleton": 0.0}}}, "fusion.weights .* were given"),
     ],
 )
