@@ -293,7 +293,7 @@ def test_round_cones_are_drawn_where_their_spheres_are(data):
 def test_no_surface_is_brighter_than_one_that_faces_the_light(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     end = np.array([[0.0, 0.0, 2.2]])
-    start = end + rng.normal(0, (0.1, 0.1, 0.3), (1, 3))  # like a forearm that points at the camera
+    start = end + rng.normal(0, (0.05, 0.05, 0.3), (1, 3))  # a forearm that points at the camera, all in the picture
     cone = render.RoundCone(start, end, *rng.uniform(0.04, 0.05, 2), (1, 1, 1))
     picture = np.zeros((1, 48, 64, 3), np.float32)
     light = render.Light(np.array([0.0, 0.0, -1.0]), diffuse=1.0, ambient=0.0)
