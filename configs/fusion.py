@@ -41,9 +41,9 @@ def get_config(variant: str = "rgb") -> ConfigDict:
     config.streams = tuple(alone)
     video = next((alone[stream] for stream in ("rgb", "depth") if stream in alone), config)
     config.clip = video.clip.copy_and_resolve_references()
-    for part in ("video", "pose"):
-        config.model[part] = video.model[part].copy_and_resolve_references()
-    config.model.skeleton.members = alone["skeleton"].model.skeleton.members
+    networks = {"video": video, "pose": video, "skeleton": alone["skeleton"], "inertial": alone.get("inertial", config)}
+    for part, other in networks.items():
+        config.model[part] = other.model[part].copy_and_resolve_references()
     config.model.depth_members = video.model.depth_members
     # By what the streams alone said about subjects left out, where anything from 2.4 to 4.7 against 2 was as good.
     config.model.fusion.weights.skeleton = 3.0

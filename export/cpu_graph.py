@@ -10,25 +10,22 @@ NVIDIA's rules for TensorRT want the stem in float, so this is for OpenVINO alon
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import onnx
 import onnx_ir as ir
 
 from export import onnx_graph
-from export.passes import constant, infer_shapes, remove_unused
-from export.quantize import ScaleOf, plan, quantize, store_weights_in_int8
+from export.passes import add_constant, constant, infer_shapes
+from export.quantize import ScaleOf, plan, quantize, quantize_activation, store_weights_in_int8
 from export.residual import behind_qdq, is_stem, kernel_size, video_convs
 
 _BLOCK = 2  # pixels to a side
 
 
 def stem_inputs(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Return the names of what the stems of a float graph read, and no other quantised convolution does."""
-    graph = ir.from_proto(model)
-    known = set(plan(graph).activations)
-    return tuple(name for name in plan(graph, stem=True).activations if name not in known)
+    """Return the names of what the stems of a float graph read."""
+    stems = filter(is_stem, video_convs(ir.from_proto(model)))
+    return tuple(dict.fromkeys(str(conv.inputs[0].name) for conv in stems))  # type: ignore[union-attr]
 
 
 def for_cpu(model: onnx.ModelProto, int8: tuple[str, ...], scale_of: ScaleOf) -> onnx.ModelProto:
@@ -44,7 +41,6 @@ def for_cpu(model: onnx.ModelProto, int8: tuple[str, ...], scale_of: ScaleOf) ->
     pool_in_int8(graph)
     fold_stem(graph)
     store_weights_in_int8(graph)
-    remove_unused(graph)
     return onnx_graph.to_proto(graph)
 
 
@@ -57,11 +53,9 @@ def pool_in_int8(model: ir.Model) -> None:
         quantizer = next((use.node for use in pool.outputs[0].uses() if use.node.op_type == "QuantizeLinear"), None)
         if quantizer is None:
             continue
-        _, scale, zero = quantizer.inputs
-        quantized = ir.node("QuantizeLinear", [pool.inputs[0], scale, zero], name=f"{pool.name}_quantize")
-        restored = ir.node("DequantizeLinear", [quantized.outputs[0], scale, zero], name=f"{pool.name}_dequantize")
-        model.graph.insert_before(pool, [quantized, restored])
-        pool.replace_input_with(0, restored.outputs[0])
+        source, scale = pool.inputs[0], constant(quantizer.inputs[1])
+        assert source is not None and scale is not None
+        pool.replace_input_with(0, quantize_activation(model, source, np.float32(scale)))
 
 
 def fold_stem(model: ir.Model) -> None:
@@ -90,8 +84,10 @@ def fold_stem(model: ir.Model) -> None:
 def _fold_video(model: ir.Model, conv: ir.Node, video: ir.Value, shape: tuple[int, int, int, int]) -> ir.Value:
     channels, frames, height, width = shape
     rows, columns = height // _BLOCK, width // _BLOCK
-    split = _int64(model, f"{conv.name}_blocks", [0, channels, frames, rows, _BLOCK, columns, _BLOCK])
-    joined = _int64(model, f"{conv.name}_folded", [0, channels * _BLOCK**2, frames, rows, columns])
+    blocks_shape = np.asarray([0, channels, frames, rows, _BLOCK, columns, _BLOCK], np.int64)  # 0: as it is
+    folded_shape = np.asarray([0, channels * _BLOCK**2, frames, rows, columns], np.int64)
+    split = add_constant(model, f"{conv.name}_blocks", blocks_shape)
+    joined = add_constant(model, f"{conv.name}_folded", folded_shape)
     blocks = ir.node("Reshape", [video, split], name=f"{conv.name}_split")
     apart = ir.node("Transpose", [blocks.outputs[0]], {"perm": [0, 1, 4, 6, 2, 3, 5]}, name=f"{conv.name}_to_channels")
     folded = ir.node("Reshape", [apart.outputs[0], joined], name=f"{conv.name}_fold")
@@ -112,25 +108,17 @@ def _fold_window(model: ir.Model, conv: ir.Node, size: tuple[int, int]) -> None:
     for axis, length in zip((1, 2), size, strict=True):
         before, after, taps = pads[axis], pads[axis + 3], window[axis]
         outputs = (length + before + after - taps) // _BLOCK + 1
-        first = math.floor(-before / _BLOCK)
-        blocks = math.floor((taps - 1 - before) / _BLOCK) - first + 1
+        first = -before // _BLOCK
+        blocks = (taps - 1 - before) // _BLOCK - first + 1
         lead = -before - first * _BLOCK  # pixels of the first block in front of the first tap
         ends = [(0, 0)] * array.ndim
-        ends[-2 if axis == 1 else -1] = (lead, blocks * _BLOCK - taps - lead)
+        ends[2 + axis] = (lead, blocks * _BLOCK - taps - lead)
         array = np.pad(array, ends)
         pads[axis] = -first
         pads[axis + 3] = outputs - 1 + blocks + first - length // _BLOCK
     out, channels, frames, rows, columns = array.shape
     split = array.reshape(out, channels, frames, rows // _BLOCK, _BLOCK, columns // _BLOCK, _BLOCK)
     folded = split.transpose(0, 1, 4, 6, 2, 3, 5).reshape(out, channels * _BLOCK**2, frames, rows // _BLOCK, -1)
-    value = ir.Value(name=f"{weight.name}_folded", const_value=ir.tensor(np.ascontiguousarray(folded)))
-    model.graph.register_initializer(value)
-    weight.replace_all_uses_with(value)
+    weight.replace_all_uses_with(add_constant(model, f"{weight.name}_folded", np.ascontiguousarray(folded)))
     conv.attributes["pads"] = ir.AttrInt64s("pads", pads)
     conv.attributes["kernel_shape"] = ir.AttrInt64s("kernel_shape", list(folded.shape[2:]))
-
-
-def _int64(model: ir.Model, name: str, numbers: list[int]) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.tensor(np.asarray(numbers, np.int64), name=name))
-    model.graph.register_initializer(value)
-    return value

@@ -20,7 +20,7 @@ from export import onnx_graph, parity, structure
 from export.calibration import Calibrator
 from export.errors import ExportError
 from export.formats import BY_NAME
-from export.passes import constant, infer_shapes, remove_unused
+from export.passes import add_constant, constant, infer_shapes, remove_unused
 from export.product import Job, Product
 from export.session import Session
 
@@ -138,10 +138,7 @@ def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
     for value in list(graph.graph.initializers.values()):
         array = constant(value)
         if array is not None and array.dtype == np.float16:
-            name = f"{value.name}_read"
-            wide = ir.Value(name=name, const_value=ir.tensor(array.astype(np.float32), name=name))
-            graph.graph.register_initializer(wide)
-            value.replace_all_uses_with(wide)
+            value.replace_all_uses_with(add_constant(graph, f"{value.name}_read", array.astype(np.float32)))
     for node in list(graph.graph):
         for output in node.outputs:
             if output.type != half:
@@ -184,9 +181,7 @@ class _Casts:
             if array is None:
                 self._to_half[value] = self._cast(value, ir.DataType.FLOAT16, reader)
             else:
-                name = f"{value.name}_half"
-                self._to_half[value] = ir.Value(name=name, const_value=ir.tensor(array.astype(np.float16), name=name))
-                self._model.graph.register_initializer(self._to_half[value])
+                self._to_half[value] = add_constant(self._model, f"{value.name}_half", array.astype(np.float16))
         return self._to_half[value]
 
     def single(self, value: ir.Value, reader: ir.Node) -> ir.Value:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edge.recognizer import softmax
+from export.passes import add_constant
 from export.trace import OUTPUT_NAME
 
 PROBABILITIES = "probabilities"
@@ -44,8 +45,7 @@ class Head:
         if not self.softmax:
             return
         (logits,) = model.graph.outputs
-        value = ir.Value(name="temperature", const_value=ir.tensor(np.float32(self.temperature), name="temperature"))
-        model.graph.register_initializer(value)
+        value = add_constant(model, "temperature", np.asarray(self.temperature, np.float32))
         divide = ir.node("Div", [logits, value], name="divide_by_temperature")
         normalise = ir.node("Softmax", [divide.outputs[0]], {"axis": -1}, name="softmax")
         (output,) = normalise.outputs

@@ -30,6 +30,13 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
     return None if tensor is None else tensor.numpy()
 
 
+def add_constant(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
+    """Return a new constant of a graph."""
+    value = ir.Value(name=name, const_value=ir.tensor(np.asarray(array), name=name))
+    model.graph.register_initializer(value)
+    return value
+
+
 def maker(value: ir.Value | None) -> ir.Node | None:
     """Return the node that computes a value; None for an input, a constant or nothing."""
     return None if value is None else value.producer()
@@ -150,8 +157,7 @@ def _gemm_between_reshapes_to_matmul(model: ir.Model, gemm: ir.Node) -> None:
     if shape_in[:-1] != shape_out[:-1]:
         return
     matrix = weight.T if gemm.attributes.get_int("transB", 0) else weight
-    kernel = ir.Value(name=f"{gemm.name}_kernel", const_value=ir.tensor(np.ascontiguousarray(matrix)))
-    model.graph.register_initializer(kernel)
+    kernel = add_constant(model, f"{gemm.name}_kernel", np.ascontiguousarray(matrix))
     nodes = [ir.node("MatMul", [source, kernel], name=f"{gemm.name}_matmul")]
     if len(gemm.inputs) == 3:
         nodes.append(ir.node("Add", [nodes[0].outputs[0], gemm.inputs[2]], name=f"{gemm.name}_bias"))
@@ -223,9 +229,7 @@ def _set_reduced_axes(model: ir.Model, node: ir.Node, axes: list[int]) -> None:
     if "axes" in node.attributes:
         node.attributes["axes"] = ir.AttrInt64s("axes", axes)
         return
-    value = ir.Value(name=f"{node.name}_axes", const_value=ir.tensor(np.asarray(axes, np.int64)))
-    model.graph.register_initializer(value)
-    node.replace_input_with(1, value)
+    node.replace_input_with(1, add_constant(model, f"{node.name}_axes", np.asarray(axes, np.int64)))
 
 
 def remove_unused(model: ir.Model) -> None:

@@ -6,8 +6,8 @@ the skip input of a residual add, so that the add fuses into the convolution of 
 float. Symmetric throughout, weights per output channel. The stem, which reads the video itself, the recurrent
 layers and the head compute in float: there is little to gain and most to lose.
 
-The weights of recurrent layers, heads and flat convolutions are kept in int8 all the same and restored when the
-model is loaded or run: that is a quarter of the file.
+The weights of recurrent layers, heads and flat convolutions are stored in int8 all the same, a quarter of their
+size, and restored when the model is loaded or run.
 
 ONNX Runtime's `quantize_static` can be told none of the second and third, so the nodes are placed here.
 """
@@ -24,15 +24,15 @@ from onnx_ir.passes import common
 
 from export import onnx_graph
 from export.estimators import INT8_MAX
-from export.passes import constant
+from export.passes import add_constant, constant
 from export.residual import Residual, is_stem, is_video_conv, kernel_size, residuals, video_convs
 
 NOTHING_TO_QUANTIZE = (
-    "the model has no 3D convolution besides a stem, so there is nothing that int8 makes smaller or faster "
-    "(recurrent layers and the head stay in float)"
+    "the model has no 3D convolution besides a stem, so there is nothing that int8 makes smaller or faster to compute "
+    "(recurrent layers and the head compute in float)"
 )
 
-# Numbers in a weight: below it, scales and the node that restores it take what int8 saves.
+# Numbers in a weight: smaller ones are not worth a node that restores them.
 _SMALLEST_WEIGHT = 2048
 
 # Tensor to the size of its int8 step: `Calibration.scale`.
@@ -99,7 +99,7 @@ def quantize(model: ir.Model, placement: Placement, scale_of: ScaleOf) -> None:
       scale_of: tensor to the size of its int8 step.
     """
     values = {value.name: value for value in _values(model)}
-    pairs = {name: _quantize_activation(model, values[name], scale_of(name)) for name in placement.activations}
+    pairs = {name: quantize_activation(model, values[name], scale_of(name)) for name in placement.activations}
     weights: dict[str, ir.Value] = {}
     for conv in placement.convs:
         data, weight = conv.inputs[0], conv.inputs[1]
@@ -146,29 +146,11 @@ def _output_axis(node: ir.Node) -> int | None:
     return 0 if node.op_type == "Conv" and not is_video_conv(node) else None
 
 
-def quantized(model: onnx.ModelProto, only: Collection[str] | None, scale_of: ScaleOf) -> onnx.ModelProto:
-    """Return a float model with some of its convolutions in int8, see `plan` and `quantize`."""
-    graph = ir.from_proto(model)
-    quantize(graph, plan(graph, only), scale_of)
-    return onnx_graph.to_proto(graph)
-
-
-def _values(model: ir.Model) -> list[ir.Value]:
-    """Return what a graph reads and computes, in its order."""
-    return [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
-
-
-def _constant(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
-    model.graph.register_initializer(value)
-    return value
-
-
-def _quantize_activation(model: ir.Model, value: ir.Value, scale: np.float32) -> ir.Value:
+def quantize_activation(model: ir.Model, value: ir.Value, scale: np.float32) -> ir.Value:
     """Return what a value is after int8, by a new pair of nodes right behind where it comes from."""
-    scale_value = _constant(model, f"{value.name}_scale", np.asarray(scale, np.float32))
+    scale_value = add_constant(model, f"{value.name}_scale", np.asarray(scale, np.float32))
     # Without a zero point QuantizeLinear would mean uint8.
-    zero = _constant(model, f"{value.name}_zero", np.zeros((), np.int8))
+    zero = add_constant(model, f"{value.name}_zero", np.zeros((), np.int8))
     quantized = ir.node("QuantizeLinear", [value, scale_value, zero], name=f"{value.name}_quantize")
     quantized.outputs[0].name = f"{value.name}_int8"
     restored = ir.node("DequantizeLinear", [quantized.outputs[0], scale_value, zero], name=f"{value.name}_dequantize")
@@ -181,15 +163,27 @@ def _quantize_activation(model: ir.Model, value: ir.Value, scale: np.float32) ->
     return restored.outputs[0]
 
 
+def quantized(model: onnx.ModelProto, only: Collection[str] | None, scale_of: ScaleOf) -> onnx.ModelProto:
+    """Return a float model with some of its convolutions in int8, see `plan` and `quantize`."""
+    graph = ir.from_proto(model)
+    quantize(graph, plan(graph, only), scale_of)
+    return onnx_graph.to_proto(graph)
+
+
+def _values(model: ir.Model) -> list[ir.Value]:
+    """Return what a graph reads and computes, in its order."""
+    return [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
+
+
 def _quantize_weight(model: ir.Model, reader: ir.Node, weight: ir.Value, *, axis: int) -> ir.Value:
     """Return a weight that is stored in int8 and restored per output channel, in front of its first reader."""
     array = constant(weight)
     assert array is not None
     scales = weight_scales(array, axis)
     steps = np.rint(array / np.expand_dims(scales, [other for other in range(array.ndim) if other != axis]))
-    stored = _constant(model, f"{weight.name}_int8", np.clip(steps, -INT8_MAX, INT8_MAX).astype(np.int8))
-    scale_value = _constant(model, f"{weight.name}_scale", scales)
-    zero = _constant(model, f"{weight.name}_zero", np.zeros(len(scales), np.int8))
+    stored = add_constant(model, f"{weight.name}_int8", np.clip(steps, -INT8_MAX, INT8_MAX).astype(np.int8))
+    scale_value = add_constant(model, f"{weight.name}_scale", scales)
+    zero = add_constant(model, f"{weight.name}_zero", np.zeros(len(scales), np.int8))
     name = f"{weight.name}_dequantize"
     restored = ir.node("DequantizeLinear", [stored, scale_value, zero], {"axis": axis}, name=name)
     restored.outputs[0].name = f"{weight.name}_restored"

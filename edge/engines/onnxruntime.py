@@ -24,14 +24,14 @@ class OnnxRuntimeEngine:
     providers: Tuple[str, ...] = (_CPU,)
     # Of int8 models it would fuse what it has no fast kernels for (3D convolutions) and restore weights anew for each
     # reader. Without, weights are restored once, when the model is loaded, and it computes in float, exactly.
-    settings: Tuple[Tuple[str, str], ...] = (("session.disable_quant_qdq", "1"),)
+    config_entries: Tuple[Tuple[str, str], ...] = (("session.disable_quant_qdq", "1"),)
 
     def __init__(self, model_path: Path, options: EngineOptions) -> None:
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = _FATAL_ONLY
         # Its threads spin while they wait for the next run. Between the windows of a stream that is the camera's time.
         settings.add_session_config_entry("session.force_spinning_stop", "1")
-        for key, value in self.settings:
+        for key, value in self.config_entries:
             settings.add_session_config_entry(key, value)
         if options.num_threads is not None:
             settings.intra_op_num_threads = options.num_threads
@@ -77,7 +77,7 @@ class OnnxRuntimeTensorRtEngine(OnnxRuntimeEngine):
     """A model in ONNX Runtime on an NVIDIA GPU, by a TensorRT engine that it builds when it is loaded."""
 
     name = "onnxruntime-tensorrt"
-    settings = ()  # TensorRT takes the quantisation as it stands
+    config_entries = ()  # TensorRT takes the quantisation as it stands
     providers = ("TensorrtExecutionProvider", "CUDAExecutionProvider", _CPU)
 
 

@@ -103,7 +103,7 @@ def create_model(
         where there are several `descriptions`, their networks share the `features`, and all of them are there
         `members` times), `inertial` (of `SequenceLSTM`, of which `members` share the `features`), `fusion` (of
         `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
-    streams: modalities, in the order of fusion.
+      streams: modalities, in the order of fusion.
       input_shapes: modality to the shape of one clip without the batch, (T, H, W, C) or (T, features).
       num_classes: number of actions.
       rngs: stream `params`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,16 @@ import numpy as np
 import onnx
 import pytest
 from flax import nnx
+from rich.console import Console
 
+import export.exporter
 from configs.base import get_config
 from export import onnx_graph
 from export.clips import Entry
-from export.formats import Options
+from export.formats import Options, parse
 from export.head import Head
 from export.inputs import ModelInput, model_inputs
+from export.steps import Steps
 from export.trace import reference, trace
 from hartx.data import Clip, input_specs
 from hartx.models import create_model
@@ -116,3 +120,30 @@ def fusion(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 def skeleton_only(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A skeleton network."""
     return _export(("skeleton",), tmp_path_factory.mktemp("skeleton"))
+
+
+@pytest.fixture
+def traced_once(fusion, skeleton_only, monkeypatch):
+    """Let exports use what was traced and compiled already: it takes seconds."""
+    by_inputs = {len(e.inputs): e for e in (fusion, skeleton_only)}
+    monkeypatch.setattr(onnx_graph, "trace", lambda _, inputs, opset: by_inputs[len(inputs)].traced)
+    monkeypatch.setattr(export.exporter, "reference", lambda _, inputs: by_inputs[len(inputs)].reference)
+
+
+def run_export(
+    exported, bundle: Path, *, run=None, clips=None, formats=None, calibration_clips=10, calibrator="max", **options
+) -> str:
+    """Export and return what was printed."""
+    console = Console(file=io.StringIO(), width=120)
+    run, clips = run or exported.run, clips or exported.clips
+    chosen = None if formats is None else parse(formats)
+    if formats != "onnx-fp32":  # which knows nothing of calibration
+        options |= {"calibration_clips": calibration_clips, "calibrator": calibrator}
+    options = Options(**options)
+    export.exporter.export(run, clips, bundle, chosen, options, Steps(console))
+    return console.file.getvalue()
+
+
+def contents(bundle: Path) -> dict[str, bytes]:
+    """Return what stands in each file of a folder."""
+    return {path.name: path.read_bytes() for path in sorted(bundle.iterdir())}

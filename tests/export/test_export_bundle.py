@@ -1,19 +1,14 @@
-"""The whole export: what a bundle holds, what is refused, and that nothing is ever half-written."""
+"""The whole export: what a bundle holds, what is refused, and the command."""
 
 from __future__ import annotations
 
 import dataclasses
-import errno
-import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from rich.console import Console
 
 import export.__main__ as command
 import export.clips
@@ -24,48 +19,20 @@ from edge.bundle import read_bundle
 from edge.errors import EdgeError
 from edge.preprocess import prepare_clip
 from edge.sampling import regular_track
-from export import onnx_graph, parity
-from export.bundle import staged
+from export import parity
 from export.clips import RunClips
 from export.errors import ExportError
 from export.estimators import ESTIMATORS
-from export.formats import Options, Tolerance, parse
+from export.formats import Tolerance
 from export.inputs import model_inputs, to_feeds
 from export.session import Session
-from export.steps import Steps
 from export.tensorrt import cache
 from hartx.data import Recordings
 from hartx.data.source import RecordingSource
 from hartx.errors import HartxError
 from hartx.protocol import RecordingId, sides
 from hartx.run import fingerprint
-
-
-@pytest.fixture
-def traced_once(fusion, skeleton_only, monkeypatch):
-    """Let exports use what was traced and compiled already: it takes seconds."""
-    by_inputs = {len(e.inputs): e for e in (fusion, skeleton_only)}
-    monkeypatch.setattr(onnx_graph, "trace", lambda _, inputs, opset: by_inputs[len(inputs)].traced)
-    monkeypatch.setattr(export.exporter, "reference", lambda _, inputs: by_inputs[len(inputs)].reference)
-
-
-def run_export(
-    exported, bundle: Path, *, run=None, clips=None, formats=None, calibration_clips=10, calibrator="max", **options
-) -> str:
-    """Export and return what was printed."""
-    console = Console(file=io.StringIO(), width=120)
-    run, clips = run or exported.run, clips or exported.clips
-    chosen = None if formats is None else parse(formats)
-    if formats != "onnx-fp32":  # which knows nothing of calibration
-        options |= {"calibration_clips": calibration_clips, "calibrator": calibrator}
-    options = Options(**options)
-    export.exporter.export(run, clips, bundle, chosen, options, Steps(console))
-    return console.file.getvalue()
-
-
-def contents(bundle: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(bundle.iterdir())}
-
+from tests.export.conftest import contents, run_export
 
 # --- what a bundle holds ----------------------------------------------------------------------------
 
@@ -246,105 +213,6 @@ def test_two_videos_are_refused(fusion):
     specs = {"rgb": fusion.run.specs["depth"], "depth": fusion.run.specs["depth"]}
     with pytest.raises(ExportError, match="at most one video"):
         model_inputs(specs)
-
-
-# --- whole or not at all ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("failing", ["model.fp32.onnx", "calibration.json", "model_card.md"])
-@pytest.mark.parametrize("there_before", [True, False])
-def test_full_disk_leaves_the_old_bundle(fusion, tmp_path, traced_once, monkeypatch, failing, there_before):
-    if there_before:
-        run_export(fusion, tmp_path / "a")
-    before = contents(tmp_path / "a") if there_before else None
-    write = Path.write_bytes
-
-    def full(path: Path, data: bytes) -> int:
-        if path.name == failing:
-            write(path, data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(path, data)
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(ExportError, match=r"cannot be written: No space left on device"):
-        run_export(fusion, tmp_path / "a")
-    assert [path.name for path in tmp_path.iterdir()] == (["a"] if there_before else [])
-    if there_before:
-        assert contents(tmp_path / "a") == before
-
-
-_FILL = """
-import sys
-from pathlib import Path
-from export.bundle import staged
-from export.errors import ExportError
-from export.formats import Options, Tolerance, parse
-bundle = Path(sys.argv[1]) / "a"
-bundle.mkdir()
-(bundle / "old").write_text("old")
-try:
-    with staged(bundle) as folder:
-        (folder / "new").write_bytes(b"x" * 1_000_000)
-except ExportError as error:
-    print(error, [p.name for p in bundle.parent.iterdir()], (bundle / "old").read_text())
-"""
-
-
-def test_real_full_disk(tmp_path, repository):
-    script = f'mount -t tmpfs -o size=256k tmpfs "{tmp_path}" && "{sys.executable}" -c \'{_FILL}\' "{tmp_path}"'
-    unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
-    try:
-        allowed = subprocess.run([*unshare, f'mount -t tmpfs tmpfs "{tmp_path}"'], capture_output=True).returncode == 0
-    except FileNotFoundError:
-        allowed = False
-    if not allowed:
-        pytest.skip("this machine does not let us mount a small file system (unshare --user --mount)")
-    done = subprocess.run([*unshare, script], capture_output=True, text=True, cwd=repository)
-    assert "No space left on device" in done.stdout, done.stderr
-    assert "['a'] old" in done.stdout
-
-
-def test_interrupted_export_leaves_the_old_bundle(tmp_path):
-    bundle = tmp_path / "a"
-    bundle.mkdir()
-    (bundle / "old").write_text("old")
-    with pytest.raises(KeyboardInterrupt), staged(bundle) as folder:
-        (folder / "new").write_text("new")
-        raise KeyboardInterrupt
-    assert contents(bundle) == {"old": b"old"}
-    assert list(tmp_path.iterdir()) == [bundle]
-
-
-def test_exchange_that_fails_half_way_puts_the_old_bundle_back(tmp_path, monkeypatch):
-    bundle = tmp_path / "a"
-    bundle.mkdir()
-    (bundle / "old").write_text("old")
-    rename = Path.rename
-
-    def interrupted(path: Path, target: Path) -> Path:
-        if path.name == ".a.partial":
-            raise KeyboardInterrupt
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", interrupted)
-    with pytest.raises(KeyboardInterrupt), staged(bundle) as folder:
-        (folder / "new").write_text("new")
-    assert contents(bundle) == {"old": b"old"}
-    assert list(tmp_path.iterdir()) == [bundle]
-
-
-def test_next_export_cleans_up_after_a_killed_one(tmp_path):
-    for name in (".a.partial", ".a.replaced"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "old").write_text("old")
-    # Killed between the two renames: the old bundle is still there, under its other name.
-    with pytest.raises(KeyboardInterrupt), staged(tmp_path / "a"):
-        raise KeyboardInterrupt
-    assert contents(tmp_path / "a") == {"old": b"old"}
-    with staged(tmp_path / "a") as folder:
-        (folder / "new").write_text("new")
-    assert contents(tmp_path / "a") == {"new": b"new"}
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 # --- the command ------------------------------------------------------------------------------------
