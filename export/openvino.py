@@ -102,8 +102,12 @@ def as_function(model: openvino.Model, batch: int | None) -> Compute:
     Raises:
       ExportError: if OpenVINO cannot run it.
     """
+    openvino = _openvino()
+    from edge.engines.openvino import restore_weights
+
     try:
-        compiled = _openvino().Core().compile_model(model, "CPU", _SETTINGS)
+        restore_weights(model)
+        compiled = openvino.Core().compile_model(model, "CPU", _SETTINGS)
     except RuntimeError as error:
         raise ExportError(f"OpenVINO cannot compile it: {error}") from error
     return lambda feeds: in_batches(lambda part: np.array(compiled(dict(part))[0]), feeds, batch)

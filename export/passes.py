@@ -103,43 +103,11 @@ def optimise_with_onnxruntime(model: ir.Model) -> None:
     model.graph = replacement.graph
 
 
-def remove_zero_state(model: ir.Model) -> None:
-    """Remove what an LSTM's first step computes from its zero state, and the shape arithmetic that makes it.
-
-    Zeros are followed from `Expand(0, ...)` through products, where everything they meet is finite, to
-    the sums they do not change.
-    """
-    infer_shapes(model)
-    zeros: set[ir.Value] = set()
-
-    def is_zero(value: ir.Value | None) -> bool:
-        number = constant(value)
-        return value in zeros or (number is not None and not number.any())
-
-    for node in list(model.graph):
-        inputs = node.inputs
-        if (
-            (node.op_type == "Expand" and is_zero(inputs[0]))
-            or (node.op_type in ("Mul", "MatMul") and any(value in zeros for value in inputs))
-            or (node.op_type == "Gemm" and inputs[0] in zeros and all(map(is_zero, inputs[2:])))
-        ):
-            zeros.add(node.outputs[0])
-        elif node.op_type == "Add" and any(value in zeros for value in inputs):
-            other = inputs[1] if inputs[0] in zeros else inputs[0]
-            if other is not None and _dims(other) is not None and _dims(other) == _dims(node.outputs[0]):
-                _replace(node, other)
-
-
 def write_products_as_matmul(model: ir.Model) -> None:
-    """Write products of (N, T, I) with a matrix as MatMul, not as Einsum or as Reshape, Gemm, Reshape.
+    """Write products of (N, T, I) with a matrix as MatMul, not as Reshape, Gemm, Reshape.
 
     The reshapes take their target from the batch size at run time, which costs fixed-shape engines dearly.
     """
-    for node in _matches(model, "Einsum"):
-        if node.attributes["equation"].as_string().replace(" ", "") == "abc,cd->abd":
-            product = ir.node("MatMul", node.inputs, name=f"{node.name}_matmul")
-            model.graph.insert_before(node, product)
-            _replace(node, product.outputs[0])
     infer_shapes(model)
     for node in _matches(model, "Gemm"):
         _gemm_between_reshapes_to_matmul(model, node)
@@ -260,7 +228,6 @@ Pass = Callable[[ir.Model], None]
 PASSES: tuple[Pass, ...] = (
     clear_annotations,
     optimise_with_onnxruntime,
-    remove_zero_state,
     write_products_as_matmul,
     pad_inside_max_pool,
     absorb_transpose_into_sum,

@@ -126,24 +126,47 @@ def store_weights_in_int8(model: ir.Model) -> int:
     """
     stored: dict[str, ir.Value] = {}
     for node in list(model.graph):
-        axis, weight = _output_axis(node), node.inputs[1] if len(node.inputs) > 1 else None
-        array = constant(weight)
-        if axis is None or weight is None or array is None or array.ndim < 2 or array.size < _SMALLEST_WEIGHT:
-            continue
-        if str(weight.name) not in stored:
-            stored[str(weight.name)] = _quantize_weight(model, node, weight, axis=axis % array.ndim)
-        node.replace_input_with(1, stored[str(weight.name)])
+        for index, axis in _weights(node).items():
+            weight = node.inputs[index]
+            array = constant(weight)
+            if weight is None or array is None or array.ndim < 2 or array.size < _SMALLEST_WEIGHT:
+                continue
+            if str(weight.name) not in stored:
+                store = _store_for_lstm if node.op_type == "LSTM" else _quantize_weight
+                stored[str(weight.name)] = store(model, node, weight, axis=axis % array.ndim)
+            node.replace_input_with(index, stored[str(weight.name)])
     common.RemoveUnusedNodesPass()(model)
     return len(stored)
 
 
-def _output_axis(node: ir.Node) -> int | None:
-    """Return along which axis of its weight the outputs of a product lie; None for what is not to be stored in int8."""
+def _weights(node: ir.Node) -> dict[int, int]:
+    """Return which inputs of a node are weights to be stored in int8, and along which of their axes outputs lie."""
+    if node.op_type == "LSTM":
+        return {1: 1, 2: 1}
     if node.op_type == "MatMul":
-        return -1
+        return {1: -1}
     if node.op_type == "Gemm":
-        return 0 if node.attributes.get_int("transB", 0) else 1
-    return 0 if node.op_type == "Conv" and not is_video_conv(node) else None
+        return {1: 0 if node.attributes.get_int("transB", 0) else 1}
+    return {1: 0} if node.op_type == "Conv" and not is_video_conv(node) else {}
+
+
+def _store_for_lstm(model: ir.Model, reader: ir.Node, weight: ir.Value, *, axis: int) -> ir.Value:
+    """Return a weight (directions, gates, inputs) of an LSTM that is stored in int8, a scale for each row of gates.
+
+    OpenVINO refuses an LSTM whose weights come from a DequantizeLinear in a graph that is int8 elsewhere ("expects
+    Constant"): a Gather behind it makes a constant of them when the model is loaded. It picks every row, in order.
+    """
+    array = constant(weight)
+    assert array is not None
+    directions, gates, inputs = array.shape
+    rows = add_constant(model, f"{weight.name}_rows", array.reshape(-1, inputs))
+    restored = _quantize_weight(model, reader, rows, axis=axis - 1)
+    every = f"rows_of_{directions}_x_{gates}"
+    numbers = np.arange(directions * gates).reshape(directions, gates)
+    indices = model.graph.initializers.get(every) or add_constant(model, every, numbers)
+    gathered = ir.node("Gather", [restored, indices], {"axis": 0}, name=f"{weight.name}_gather")
+    model.graph.insert_before(reader, gathered)
+    return gathered.outputs[0]
 
 
 def quantize_activation(model: ir.Model, value: ir.Value, scale: np.float32) -> ir.Value:

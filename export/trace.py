@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import onnx
 from flax import nnx
-from jax2onnx import onnx_function, to_onnx
-from onnx.inliner import inline_local_functions
+from jax2onnx import to_onnx
 
 from export.inputs import ModelInput
+from export.lstm import LSTMLayerNode
 from hartx.jit import jit
 from hartx.models.conv3d import Conv3D
-from hartx.models.lstm import LSTM
+from hartx.models.sequence_lstm import LSTMLayer
 
 OUTPUT_NAME = "logits"
 
@@ -28,22 +28,6 @@ class Identity(nnx.Module):
     def __call__(self, x: jax.Array, **_: Any) -> jax.Array:
         """Return `x`."""
         return x
-
-
-@onnx_function
-class Sequence(nnx.Module):
-    """An LSTM as a function of the graph's own.
-
-    The time that jax2onnx 0.17 takes grows with the square of the nodes in one graph; unrolled in place, the LSTMs of
-    three streams would take it 7 minutes.
-    """
-
-    def __init__(self, lstm: LSTM) -> None:
-        self.lstm = lstm
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return what the LSTM does."""
-        return self.lstm(x)
 
 
 def _native_conv(conv: Conv3D) -> nnx.Conv:
@@ -62,11 +46,11 @@ def _native_conv(conv: Conv3D) -> nnx.Conv:
     )
 
 
-# Layers that jax2onnx cannot read, or not in a reasonable time, to what gives the same numbers in evaluation mode. Its
-# own Dropout does not take the `rngs` argument.
+# Layers that jax2onnx cannot read, or not as single nodes, to what gives the same numbers in evaluation mode. Its own
+# Dropout does not take the `rngs` argument.
 _REPLACEMENTS: dict[type, Callable[[Any], nnx.Module]] = {
     Conv3D: _native_conv,
-    LSTM: Sequence,
+    LSTMLayer: LSTMLayerNode,
     nnx.Dropout: lambda _: Identity(),
 }
 
@@ -80,10 +64,9 @@ def evaluation_model(model: nnx.Module) -> nnx.Module:
 
 
 def exportable_model(model: nnx.Module) -> nnx.Module:
-    """Return a copy of a model that jax2onnx can read: flat in time, convolutions as single nodes."""
+    """Return a copy of a model that jax2onnx can read: convolutions and LSTMs as single nodes."""
     copy = evaluation_model(model)
-    # A scan would become an ONNX Loop, and what is written for XLA on a CPU a swarm of small operations.
-    copy.set_attributes(recurrence="unrolled", raise_if_not_found=False)
+    # What is written for XLA on a CPU would become a swarm of small operations.
     copy.set_attributes(lowering="native", raise_if_not_found=False)
     modules = [node for _, node in nnx.iter_graph(copy) if isinstance(node, nnx.Module)]
     for module in modules:
@@ -127,7 +110,7 @@ def trace(model: nnx.Module, inputs: tuple[ModelInput, ...], opset: int) -> onnx
     with warnings.catch_warnings(), jax.disable_jit():
         # jax2onnx 0.17 still reads Flax variables by `.value`.
         warnings.filterwarnings("ignore", "'.value' access is now deprecated", DeprecationWarning)
-        traced = to_onnx(
+        return to_onnx(
             reading(exportable_model(model), inputs),
             [("batch", *entry.shape) for entry in inputs],
             model_name="hartx",
@@ -135,8 +118,3 @@ def trace(model: nnx.Module, inputs: tuple[ModelInput, ...], opset: int) -> onnx
             input_names=[entry.name for entry in inputs],
             output_names=[OUTPUT_NAME],
         )
-    for function in traced.functions:
-        # jax2onnx 0.17 declares two versions of the function's own domain; the inliner would leave it as it is.
-        del function.opset_import[:]
-        function.opset_import.append(onnx.helper.make_opsetid("", opset))
-    return inline_local_functions(traced)

@@ -19,6 +19,11 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402  # it looks for the package above
 
+try:
+    from openvino import op
+except ImportError:  # before 2025
+    from openvino.runtime import op
+
 from edge.engines import EngineOptions  # noqa: E402
 from edge.engines.processor import sums_int8_exactly  # noqa: E402
 from edge.errors import EdgeError  # noqa: E402
@@ -44,6 +49,7 @@ class OpenVinoEngine:
             model = core.read_model(str(model_path))
             # Its kernels are chosen for shapes that are known.
             model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
+            restore_weights(model)
             compiled = core.compile_model(model, self.device, settings)
         except Exception as error:  # RuntimeError mostly; its versions differ
             raise EdgeError(f"OpenVINO cannot load {model_path}: {_reason(error)}") from error
@@ -89,6 +95,40 @@ class OpenVinoGpuEngine(OpenVinoEngine):
     name = "openvino-gpu"
     device = "GPU"
     hints = ()
+
+
+def restore_weights(model: openvino.Model) -> None:
+    """Compute the constants that products and LSTMs read, as ONNX Runtime does when it loads a model.
+
+    Weights of what computes in float may be stored in int8. Left to restore them, OpenVINO 2024.4 multiplies by other
+    numbers, 2026.4 rounds what is multiplied with them to int8 too, and LSTMs are refused where no layer is int8.
+
+    Args:
+      model: changed in place.
+    """
+    constant: Dict[str, bool] = {}
+
+    def is_constant(node: Any) -> bool:
+        name = node.get_name()
+        if name not in constant:
+            sources = [entry.get_source_output().get_node() for entry in node.inputs()]
+            constant[name] = node.get_type_name() != "Parameter" and all(map(is_constant, sources))
+        return constant[name]
+
+    computed = [
+        entry
+        for node in model.get_ops()
+        if node.get_type_name() in ("MatMul", "LSTMSequence")
+        for entry in node.inputs()[1:]
+        if entry.get_source_output().get_node().get_type_name() != "Constant"
+        and is_constant(entry.get_source_output().get_node())
+    ]
+    if not computed:
+        return
+    apart = openvino.Model([entry.get_source_output() for entry in computed], [], "weights")
+    values = openvino.Core().compile_model(apart, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})
+    for index, entry in enumerate(computed):
+        entry.replace_source_output(op.Constant(np.array(values[index])).output(0))
 
 
 def _reason(error: Exception) -> str:

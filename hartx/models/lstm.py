@@ -32,8 +32,8 @@ class LSTM(nnx.Module):
       in_features: length of the input vectors.
       features: length of the state and of the output vectors.
       reverse: go from the last step to the first; outputs stay in the input's order.
-      recurrence: "scan" (compiled once, for training) or "unrolled" (a Python loop, for export: ONNX
-        would get a Loop from a scan). Switch a whole model with `model.set_attributes(recurrence=...)`.
+      recurrence: "scan" (compiled once) or "unrolled" (a Python loop, whose every step shows when FLOPs are
+        counted). Switch a whole model with `model.set_attributes(recurrence=...)`.
       rngs: stream `params`.
     """
 
