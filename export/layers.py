@@ -45,18 +45,17 @@ def layer_names(model: onnx.ModelProto) -> tuple[str, ...]:
 def describe(model: onnx.ModelProto) -> dict[str, Layer]:
     """Return the layers of a float graph that can be quantised, by name, in the graph's order.
 
-    All MACs are those of the graph's products with constant weights: Conv, Gemm and MatMul.
+    All MACs are those of the graph's products with constant weights: Conv, Gemm, MatMul and LSTM.
     """
     graph = ir.from_proto(model)
     infer_shapes(graph)
     weights = [constant(value) for value in graph.graph.initializers.values()]
     all_parameters = sum(w.size for w in weights if w is not None and w.dtype == np.float32 and w.ndim)
-    macs = {str(node.name): _macs(node) for node in graph.graph}
-    all_macs = sum(macs.values())
+    all_macs = sum(map(_macs, graph.graph))
     found = {}
     for conv in plan(graph).convs:
-        name, parameters = str(conv.name), _parameters(conv)
-        found[name] = Layer(name, parameters, parameters / all_parameters, macs[name], macs[name] / all_macs)
+        name, parameters, macs = str(conv.name), _parameters(conv), _macs(conv)
+        found[name] = Layer(name, parameters, parameters / all_parameters, macs, macs / all_macs)
     return found
 
 
@@ -66,6 +65,9 @@ def _parameters(node: ir.Node) -> int:
 
 def _macs(node: ir.Node) -> int:
     """Return the multiplications of a node for one clip; 0 for what is no product with a constant."""
+    if node.op_type == "LSTM":
+        kernels, steps = [constant(value) for value in node.inputs[1:3]], node.outputs[0].shape
+        return 0 if steps is None else int(steps[0]) * sum(k.size for k in kernels if k is not None)  # type: ignore[arg-type]
     weight = constant(node.inputs[1]) if node.op_type in ("Conv", "Gemm", "MatMul") else None
     shape = node.outputs[0].shape
     if weight is None or shape is None:

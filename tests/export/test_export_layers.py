@@ -172,6 +172,24 @@ def test_layers_weigh_what_they_have(sound):
         assert layer.mac_share == pytest.approx(voxels * weights / macs)
 
 
+RECURRENT = """agraph (float[batch,1,4,6,6] video, float[5,batch,3] x) => (float[batch,8,4,6,6] y, float[5,2,batch,2] z)
+<float[8,1,1,1,1] stem, float[8,8,3,3,3] kernel, float[2,8,3] w, float[2,8,2] r> {
+  a = Conv<kernel_shape=[1,1,1]>(video, stem)
+  [conv] y = Conv<kernel_shape=[3,3,3], pads=[1,1,1,1,1,1]>(a, kernel)
+  z = LSTM<hidden_size=2, direction="bidirectional">(x, w, r)
+}"""
+
+
+def test_every_step_of_an_lstm_counts():
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]>\n{RECURRENT}')
+    for name, shape in {"stem": (8, 1, 1, 1, 1), "kernel": (8, 8, 3, 3, 3), "w": (2, 8, 3), "r": (2, 8, 2)}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(shape, np.float32), name))
+    (layer,) = describe(model).values()
+    conv, stem, lstm = 4 * 6 * 6 * 8 * 8 * 27, 4 * 6 * 6 * 8, 5 * 2 * 8 * (3 + 2)
+    assert layer.macs == conv
+    assert layer.mac_share == pytest.approx(conv / (conv + stem + lstm))
+
+
 def test_patterns_are_those_of_fnmatch_and_the_first_counts():
     assert match(["*_b", "conv_[ab]"], LAYERS) == {"conv_a": "conv_[ab]", "conv_b": "*_b"}
     assert match([], LAYERS) == {}
