@@ -71,7 +71,9 @@ def check_format(contents: Contents, row: Format) -> Iterator[Check]:
     yield attempt(row.file, "metadata", lambda: _onnx_metadata(contents, model))
     if row.precision == "fp16":
         yield attempt(row.file, "float16", lambda: _half(contents, model))
-    if row.precision == "int8":
+    if row.precision == "int8" and not int8_checks.has_layers(contents):
+        yield attempt(row.file, "weights in int8", lambda: int8_checks.weights(model))
+    elif row.precision == "int8":
         yield attempt(row.file, "Q/DQ placement", lambda: int8_checks.placement(model))
         yield attempt(row.file, "layers in int8", lambda: int8_checks.layers(contents, model))
         yield attempt(row.file, "scales", lambda: int8_checks.scales(contents, model))

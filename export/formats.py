@@ -122,7 +122,7 @@ FORMATS = (
     ),
     Format(
         name="onnx-int8",
-        purpose="a quarter of the size; Q/DQ for TensorRT and OpenVINO; for models with 3D convolutions",
+        purpose="a quarter of the size; Q/DQ for TensorRT and OpenVINO; without 3D convolutions, weights alone",
         file="model.int8.onnx",
         precision="int8",
         options=frozenset({"opset", "batch", "softmax", "calibration_clips", "calibrator", "keep_float", "max_drop"}),
@@ -154,7 +154,7 @@ FORMATS = (
 BY_NAME = {row.name: row for row in FORMATS}
 BASE = FORMATS[0].name
 
-# onnx-int8 only where the model has a use for it.
+# onnx-int8 only where layers compute in it.
 DEFAULT = ("onnx-fp32", "onnx-int8")
 
 

@@ -18,6 +18,26 @@ from export.residual import behind_qdq, video_convs
 from export.tensorrt import cache
 
 
+def has_layers(contents: Contents) -> bool:
+    """Return whether a bundle's float model has layers that int8 has a kernel for; also if that cannot be read."""
+    try:
+        return bool(layer_names(load(contents, formats.BY_NAME[formats.BASE])))
+    except ExportError:
+        return True  # whoever looks for them says why there are none
+
+
+def weights(model: onnx.ModelProto) -> str:
+    """Return how many weights of a model that computes in float are stored in int8.
+
+    Raises:
+      ExportError: if none is, or something is rounded that is no weight.
+    """
+    found = [node.op_type for node in ir.from_proto(model).graph]
+    if "QuantizeLinear" in found or "DequantizeLinear" not in found:
+        raise ExportError("weights in int8 are expected, and nothing else; there is no layer that computes in it")
+    return f"{found.count('DequantizeLinear')} weights; no layer computes in int8"
+
+
 def placement(model: onnx.ModelProto) -> str:
     """Return how many tensors are quantised.
 

@@ -95,7 +95,8 @@ def _accuracy(exports: tuple[Export, ...], calibration: Calibration | None) -> s
     text = "## Formats\n\nMeasured with these very files, one centre clip a recording of the test side.\n\n"
     text += "| format | file | size | top-1 | clips |\n|---|---|---|---|---|\n" + "\n".join(rows)
     if calibration is None:
-        return text
+        in_int8 = any("int8" in entry.format.name for entry in exports)
+        return text + "\n\nint8: weights are stored in it; all layers compute in float." * in_int8
     return text + (
         f"\n\nint8: the 3D convolutions behind the stem, weights and activations, symmetric; ranges of activations "
         f"by {calibration.estimator} over {len(calibration.clips)} training clips (`calibration.json`). The stem, the "

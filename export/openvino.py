@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -37,21 +37,31 @@ def make_openvino(job: Job) -> Product:
     Raises:
       ExportError: without OpenVINO, or if what OpenVINO computes is too far from the trained model.
     """
-    calibration, row = job.products["onnx-int8"].calibration, BY_NAME["openvino-int8"]
-    assert calibration is not None
-    with job.steps.step("openvino int8 calibration") as note:
-        stem = _stem_ranges(job, calibration)
-        note.text = f"{', '.join(f'{name} to {range_:.3g}' for name, range_ in stem.items())}: what the stem reads"
+    row = BY_NAME["openvino-int8"]
+    source, details = _source(job)
     with job.steps.step("openvino int8") as note:
-        scales = {**calibration.ranges, **stem}
-        source = cpu_graph.for_cpu(job.base(), calibration.int8_layers, lambda name: int8_scale(scales[name]))
         graph, weights = convert(source)
         compute = as_function(read(graph, weights), job.options.batch)
         found = parity.check(compute, job.reference, job.inputs, job.checked, row.tolerance)
         version = _openvino().get_version()
         note.text = f"IR by OpenVINO {version}"
-    details = {"openvino": version, "stem_ranges": stem}
+    details["openvino"] = version
     return Product(graph, compute, str(found), details, beside={row.beside[0]: weights})
+
+
+def _source(job: Job) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """Return the graph to convert, and the ranges it needed; where nothing computes in int8 that of onnx-int8."""
+    made = job.products["onnx-int8"]
+    calibration = made.calibration
+    if calibration is None:
+        assert made.onnx is not None
+        return made.onnx, {}
+    with job.steps.step("openvino int8 calibration") as note:
+        stem = _stem_ranges(job, calibration)
+        note.text = f"{', '.join(f'{name} to {range_:.3g}' for name, range_ in stem.items())}: what the stem reads"
+    scales = {**calibration.ranges, **stem}
+    graph = cpu_graph.for_cpu(job.base(), calibration.int8_layers, lambda name: int8_scale(scales[name]))
+    return graph, {"stem_ranges": stem}
 
 
 def _stem_ranges(job: Job, calibration: Calibration) -> dict[str, float]:

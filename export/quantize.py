@@ -28,8 +28,8 @@ from export.passes import add_constant, constant
 from export.residual import Residual, is_stem, is_video_conv, kernel_size, residuals, video_convs
 
 NOTHING_TO_QUANTIZE = (
-    "the model has no 3D convolution besides a stem, so there is nothing that int8 makes smaller or faster to compute "
-    "(recurrent layers and the head compute in float)"
+    "the model has no 3D convolution besides a stem, so nothing in it would compute in int8 (recurrent layers and the "
+    "head compute in float)"
 )
 
 # Numbers in a weight: smaller ones are not worth a node that restores them.

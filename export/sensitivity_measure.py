@@ -15,13 +15,14 @@ from export.contents import Contents, load
 from export.errors import ExportError
 from export.layer_loss import measure as measure_layers
 from export.outputs import to_samples
+from export.quantize import NOTHING_TO_QUANTIZE
 from export.sensitivity_report import Sensitivity
 from export.verify import same_run
 from hartx.run import Run
 
 
 def check_int8(contents: Contents) -> None:
-    """Check that a bundle has an int8 model.
+    """Check that a bundle has an int8 model, and in it layers that compute in int8.
 
     Raises:
       ExportError: if it has none.
@@ -33,6 +34,8 @@ def check_int8(contents: Contents) -> None:
             f"  Export it with one: python -m export --workdir=RUN --bundle={contents.bundle.path} "
             "--formats=onnx-fp32,onnx-int8"
         )
+    if not int8_checks.has_layers(contents):
+        raise ExportError(f"{contents.bundle.path}: {NOTHING_TO_QUANTIZE}; there is no layer to measure")
 
 
 def measure(contents: Contents, run: Run, clips: Clips, count: int) -> Sensitivity:

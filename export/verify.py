@@ -101,6 +101,7 @@ def verify(bundle: Path, run: Run | None, clips: Clips | None) -> Iterator[Check
 
 def _against_run(contents: Contents, run: Run, clips: Clips) -> Iterator[Check]:
     """Yield the checks that need the trained model; the first one alone if it is another run's bundle."""
+    from export import int8_checks
     from export.checks import attempt
     from export.exporter import parity_clips, trained
 
@@ -108,7 +109,7 @@ def _against_run(contents: Contents, run: Run, clips: Clips) -> Iterator[Check]:
     yield from_run
     if not from_run.passed:
         return
-    if any(row.precision == "int8" for row in contents.rows):
+    if any(row.precision == "int8" for row in contents.rows) and int8_checks.has_layers(contents):
         yield attempt("calibration.json", "training recordings only", lambda: _calibration_clips(contents, clips))
     reference, chosen = trained(run, contents.inputs, contents.head), parity_clips(clips)
     for row in contents.rows:

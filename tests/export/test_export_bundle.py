@@ -19,14 +19,17 @@ from edge.bundle import read_bundle
 from edge.errors import EdgeError
 from edge.preprocess import prepare_clip
 from edge.sampling import regular_track
-from export import parity
+from export import int8_checks, parity, quantize
 from export.clips import RunClips
+from export.contents import read as read_contents
 from export.errors import ExportError
-from export.estimators import ESTIMATORS
+from export.estimators import AUTO, ESTIMATORS
 from export.formats import Tolerance
 from export.inputs import model_inputs, to_feeds
+from export.sensitivity_measure import check_int8
 from export.session import Session
 from export.tensorrt import cache
+from export.verify import verify
 from hartx.data import Recordings
 from hartx.data.source import RecordingSource
 from hartx.errors import HartxError
@@ -179,9 +182,43 @@ def test_skeleton_network_gets_fp32_only_and_says_so(skeleton_only, tmp_path, tr
     printed = run_export(skeleton_only, tmp_path / "a")
     assert "int8: left out" in printed
     assert list(read_bundle(tmp_path / "a").precisions) == ["fp32"]
-    with pytest.raises(ExportError, match=r"nothing that int8 makes smaller(.|\n)*Export without it"):
-        run_export(skeleton_only, tmp_path / "b", formats="onnx-fp32,onnx-int8")
+
+
+@pytest.mark.parametrize("option", [{"calibrator": "max"}, {"keep_float": ("*",)}, {"max_drop": 0.5}])
+def test_what_is_about_layers_in_int8_is_refused_where_there_are_none(skeleton_only, tmp_path, traced_once, option):
+    with pytest.raises(ExportError, match=rf"--{next(iter(option))} was given, but the model has no 3D convolution"):
+        run_export(skeleton_only, tmp_path / "b", formats="onnx-fp32,onnx-int8", **{"calibrator": AUTO, **option})
     assert not (tmp_path / "b").exists()
+
+
+def test_weights_too_small_to_store_are_no_int8_model(skeleton_only, tmp_path, traced_once, monkeypatch):
+    monkeypatch.setattr(quantize, "_SMALLEST_WEIGHT", 10**9)
+    with pytest.raises(ExportError, match=r"its weights are few(.|\n)*Export without it"):
+        run_export(skeleton_only, tmp_path / "b", formats="onnx-fp32,onnx-int8", calibrator=AUTO)
+    assert not (tmp_path / "b").exists()
+
+
+def test_without_layers_for_int8_its_weights_are_stored_in_it(skeleton_only, tmp_path, traced_once, monkeypatch):
+    monkeypatch.setattr(quantize, "_SMALLEST_WEIGHT", 1)
+    run_export(skeleton_only, tmp_path / "a", formats="onnx-fp32,onnx-int8,openvino-int8", calibrator=AUTO)
+    bundle = read_bundle(tmp_path / "a")
+    assert set(bundle.precisions) == {"fp32", "int8", "int8-openvino"}
+    assert not (tmp_path / "a" / "calibration.json").exists()
+    assert "int8: weights are stored in it" in (tmp_path / "a" / "model_card.md").read_text()
+    checks = list(verify(tmp_path / "a", None, None))
+    assert all(check.passed for check in checks), checks
+    assert "weights in int8" in [check.name for check in checks]
+    model = onnx.load(tmp_path / "a" / "model.int8.onnx")
+    stored = [onnx.numpy_helper.to_array(i) for i in model.graph.initializer]
+    assert {array.dtype for array in stored if array.ndim > 1 and array.dtype != np.int64} == {
+        np.dtype(np.int8),
+        np.dtype(np.float32),
+    }
+    with pytest.raises(ExportError, match="there is no layer to measure"):
+        check_int8(read_contents(tmp_path / "a"))
+    float_again = onnx.load(tmp_path / "a" / "model.fp32.onnx")
+    with pytest.raises(ExportError, match="weights in int8 are expected"):
+        int8_checks.weights(float_again)
 
 
 def test_same_run_may_be_exported_again_and_another_may_not(fusion, tmp_path, traced_once):
