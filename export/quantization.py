@@ -45,7 +45,7 @@ def write_tables(bundles: list[Path], output: Path) -> None:
         facts[found.name] = found
 
     def written(kind: str, names: list[str]) -> str:
-        return KINDS[kind](choose(names, facts))
+        return KINDS[kind](choose(kind, names, facts))
 
     replace_file(output, with_blocks(output.read_text(), "quantization", KINDS, written))
 

@@ -24,7 +24,7 @@ class Facts:
       name: of its folder.
       bundle: `bundle.json`.
       export: `export.json`.
-      calibration: `calibration.json`; None without int8.
+      calibration: `calibration.json`; None without layers in int8.
       sensitivity: `sensitivity.json`; None if it was not measured.
     """
 
@@ -33,6 +33,11 @@ class Facts:
     export: Mapping[str, Any]
     calibration: Mapping[str, Any] | None
     sensitivity: Mapping[str, Any] | None
+
+    @property
+    def weights_alone(self) -> bool:
+        """Whether the int8 model has its weights in int8 and no layer that computes in it."""
+        return self.calibration is None and "onnx-int8" in self.export.get("exports", {})
 
 
 def read_facts(folder: Path) -> Facts:
@@ -63,8 +68,8 @@ def _read(path: Path) -> dict[str, Any] | None:
         raise ExportError(f"{path} cannot be read as JSON: {error}") from None
 
 
-def choose(names: Sequence[str], every: Mapping[str, Facts]) -> list[Facts]:
-    """Return the bundles that a table shows: the named ones in their order, or all.
+def choose(kind: str, names: Sequence[str], every: Mapping[str, Facts]) -> list[Facts]:
+    """Return the bundles that a table shows: the named ones in their order, or all that have layers for it.
 
     Raises:
       ExportError: if a named one was not given.
@@ -75,7 +80,8 @@ def choose(names: Sequence[str], every: Mapping[str, Facts]) -> list[Facts]:
                 f"the text shows a bundle {name!r}, which is not among --bundles ({', '.join(every)})"
                 + suggestion(name, every)
             )
-    return [every[name] for name in names] or list(every.values())
+    fit = [facts for facts in every.values() if kind == "accuracy" or not facts.weights_alone]
+    return [every[name] for name in names] or fit
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

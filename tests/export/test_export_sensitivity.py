@@ -21,7 +21,7 @@ from export import onnx_graph, quantization
 from export.errors import ExportError
 from export.exporter import export as write_bundle
 from export.formats import Options, parse
-from export.quantization_tables import read_facts
+from export.quantization_tables import Facts, choose, read_facts
 from export.session import Session
 from export.steps import Steps
 from export.tensorrt.plan import Wish, make_plan
@@ -253,6 +253,15 @@ def test_what_cannot_be_written_is_refused_and_the_document_stays(bundle, tmp_pa
     document.write_text(text)
     assert quantization.main([f"--bundles={bundle}", f"--output={document}"]) == 1
     assert message in capsys.readouterr().err and document.read_text() == text
+
+
+def test_a_bundle_with_weights_alone_in_int8_is_in_the_table_of_accuracy_only():
+    exports = {"exports": {"onnx-fp32": {}, "onnx-int8": {}}}
+    with_layers = Facts("a", {}, exports, {"estimator": "max"}, None)
+    every = {"a": with_layers, "b": Facts("b", {}, exports, None, None)}
+    assert [facts.name for facts in choose("accuracy", [], every)] == ["a", "b"]
+    assert choose("calibrators", [], every) == choose("sensitivity", [], every) == [with_layers]
+    assert choose("layers", ["b"], every) == [every["b"]]  # whoever names it gets the error
 
 
 def test_bundles_of_one_name_and_no_document_are_refused(bundle, whole, tmp_path, capsys):
