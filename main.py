@@ -10,6 +10,8 @@ python main.py --workdir=runs/a --mode=evaluate                  test it again
 from __future__ import annotations
 
 import errno
+import multiprocessing
+import os
 import sys
 from pathlib import Path
 
@@ -63,4 +65,8 @@ if __name__ == "__main__":
             raise
         sys.exit(f"error: {error}\n  Mend that and start again: a run goes on from its last checkpoint")
     except KeyboardInterrupt:
-        sys.exit("stopped; go on with the same command, or python main.py --workdir=...")
+        print("stopped; go on with the same command, or python main.py --workdir=...", file=sys.stderr, flush=True)
+        # Not by way of Python's own end: a compilation that still goes on may crash it.
+        for child in multiprocessing.active_children():
+            child.terminate()
+        os._exit(1)

@@ -81,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _size(text: str) -> Tuple[int, int]:
     width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} was given; a width and a height like 640x480 are expected")
     return positive_int(width), positive_int(height)
 
 

@@ -230,6 +230,8 @@ def _as_numbers(values: np.ndarray, path: Path) -> np.ndarray:
 def existing_file(path: Union[str, Path]) -> Path:
     """Return a path after checking that a file is there and not empty."""
     path = Path(path)
+    if path.is_dir():
+        raise EdgeError(f"{path} is a folder; a file is expected")
     if not path.is_file():
         raise EdgeError(f"{path}: there is no such file")
     if path.stat().st_size == 0:

@@ -36,8 +36,8 @@ def open_stream(
         opened = clock_of(present, rates_hz, real_time)
     elif bundle.video_modality is None and "skeleton" not in present:
         raise EdgeError(
-            f"source {source} was given; this bundle reads {bundle.reads}, no video: give these instead, or a function "
-            f"that finds the skeleton in a frame"
+            f"source {source} was given; this bundle reads {bundle.reads}, no video: give files of these instead "
+            f"(--skeleton=FILE, --inertial=FILE), or what finds the skeleton in a frame (--skeleton=mediapipe)"
         )
     else:
         opened = open_source(source, bundle.video_modality or "rgb", real_time, rates_hz.get("video"))

@@ -48,7 +48,8 @@ class Report:
             self._rewrite(head)
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close
         except OSError as error:
-            raise EdgeError(f"{self._path} cannot be written: {error.strerror}") from None
+            where = folder if folder.exists() and not folder.is_dir() else self._path
+            raise EdgeError(f"{where} cannot be written: {_reason(where, error)}") from None
 
     def _read(self, head: Mapping[str, Any]) -> Dict[str, Dict[str, Any]]:
         """Return the rows that are kept, by recording."""
@@ -60,9 +61,10 @@ class Report:
             raise EdgeError(f"{self._path} is no report of this command\n  Give another --output, or remove the file")
         different = [name for name in head if found.get(name) != head[name]]
         if different:
+            was, now = found.get(different[0]), head[different[0]]
             raise EdgeError(
-                f"{self._path} was made with another {different[0]}: {found.get(different[0])}, now "
-                f"{head[different[0]]}\n  Give another --output, or remove the file"
+                f"{self._path} was made with {_difference(different[0], was, now)}\n"
+                f"  Give another --output, or remove the file"
             )
         return {_name(row): row for row in lines[1:] if row is not None and _holds(row)}
 
@@ -107,3 +109,15 @@ def _parse(line: str) -> Optional[Dict[str, Any]]:
     except ValueError:  # half a line: the process was killed while it wrote
         return None
     return values if isinstance(values, dict) else None
+
+
+def _difference(name: str, was: Any, now: Any) -> str:
+    """Return what is different between two heads; of settings, those that are."""
+    if not (isinstance(was, dict) and isinstance(now, dict)):
+        return f"another {name}: {was}, now {now}"
+    changed = sorted(key for key in {*was, *now} if was.get(key) != now.get(key))
+    return f"other {name}: " + ", ".join(f"{key} {was.get(key)}, now {now.get(key)}" for key in changed)
+
+
+def _reason(path: Path, error: OSError) -> str:
+    return "it is a file, no folder" if path.is_file() and isinstance(error, FileExistsError) else str(error.strerror)

@@ -86,9 +86,11 @@ class Checkpoints:
         try:
             return manager.restore(step, args=ocp.args.Composite(**args))["state"]
         except Exception as error:  # whatever Orbax finds wrong, the user can do one thing about it
+            before = [other for other in manager.all_steps() if other < step]
             raise HartxError(
                 f"checkpoint {manager.directory / str(step)} cannot be read: {type(error).__name__}: {error}\n"
-                f"  Remove that folder to go on from the checkpoint before it (steps {manager.all_steps()})"
+                f"  Remove that folder to go on from "
+                + (f"the checkpoint before it, step {max(before)}" if before else "the beginning: there is no other")
             ) from error
 
     def best_score(self) -> float:

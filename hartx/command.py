@@ -46,7 +46,10 @@ def _no_such_field(error: Exception, argv: list[str]) -> str:
 
 def _in_short(error: Exception) -> str:
     """Return what an error of the flags or of a config file says, without the traceback some of them carry."""
-    lines = str(error).replace("\\n", " ").replace("\\'", "").strip("\"'").splitlines()
+    text = str(error).replace("\\n", " ").replace("\\'", "")
+    while len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":  # a KeyError says its text in quotes
+        text = text[1:-1]
+    lines = text.splitlines()
     said = [line.strip() for line in lines if line.strip()]
     start = next((i for i, line in enumerate(said) if line.startswith("Traceback")), None)
     return said[-1].removeprefix("ValueError: ") if start is not None else " ".join(said)

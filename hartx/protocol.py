@@ -55,8 +55,9 @@ def is_test(protocol: str, recordings: Sequence[RecordingId]) -> list[bool]:
         order = np.random.default_rng(int(match[1])).permutation(by_name)
         test = {int(i) for i in order[math.floor(0.8 * len(recordings)) :]}
         return [i in test for i in range(len(recordings))]
-    near = suggestion(protocol.split(":")[0], [form.split(":")[0] for form in FORMS])
-    raise HartxError(f"config.protocol={protocol!r} was given; one of {', '.join(FORMS)} is expected{near}")
+    raise HartxError(
+        f"config.protocol={protocol!r} was given; one of {', '.join(FORMS)} is expected{_near(protocol, FORMS)}"
+    )
 
 
 def sides(protocol: str, recordings: Sequence[RecordingId], validation_subject: int = 0) -> Sides:
@@ -115,6 +116,12 @@ def folds(protocol: str, seed: int, subjects: Sequence[int]) -> tuple[str, ...]:
             )
         return tuple(f"loso:{subject}" for subject in wanted)
     if not re.fullmatch(r"cross_subject|random80:\d+", protocol):
-        near = suggestion(protocol.split(":")[0], [form.split(":")[0] for form in SWEEP_FORMS])
+        near = _near(protocol, SWEEP_FORMS)
         raise HartxError(f"--protocol={protocol} was given; one of {', '.join(SWEEP_FORMS)} is expected{near}")
     return (protocol,)
+
+
+def _near(protocol: str, forms: Sequence[str]) -> str:
+    """Return a suggestion for a name that is mistyped; nothing for a name that is right and lacks its number."""
+    name, known = protocol.split(":")[0], [form.split(":")[0] for form in forms]
+    return "" if name in known else suggestion(name, known)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
-from collections.abc import Iterable
+import logging
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,8 @@ from hartx.errors import HartxError
 from hartx.models import create_model
 from hartx.optim import learning_rate, make_optimizer
 from hartx.train_step import Recipe, TrainState, make_state, split_model
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def keep_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> None:
         "labels": list(recordings.labels),
         "train_recordings": fingerprint(recordings.ids[i].name for i in recordings.sides.train),
     }
-    if path.exists() and json.loads(path.read_text()) != values:
+    if path.exists() and read_plan(workdir) != values:
         raise HartxError(
             f"{workdir} was started on other training recordings than those given now. "
             "Give the same --config.dataset.raw_dir, or another --workdir"
@@ -118,10 +124,52 @@ def keep_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> None:
     configs.write_json(path, values)
 
 
+@contextlib.contextmanager
+def held(workdir: Path) -> Iterator[None]:
+    """Keep the folder of a run from other processes that train in it; they wait until it is free.
+
+    Raises:
+      HartxError: if it is no folder and cannot be made one.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        folder = os.open(workdir, os.O_RDONLY)
+    except OSError as error:
+        raise HartxError(
+            f"{workdir} cannot be the folder of a run: {error.strerror}\n  Give another --workdir"
+        ) from None
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _log.warning("another process trains in %s; waiting until it has ended", workdir)
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def is_finished(workdir: Path) -> bool:
     """Return whether the run in `workdir` has its last checkpoint."""
+    return (workdir / "run.json").exists() and _last_step(workdir) == read_plan(workdir)["num_steps"]
+
+
+def read_plan(workdir: Path) -> dict[str, Any]:
+    """Return what `keep_plan` wrote.
+
+    Raises:
+      HartxError: if it is damaged.
+    """
     path = workdir / "run.json"
-    return path.exists() and _last_step(workdir) == json.loads(path.read_text())["num_steps"]
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+        if not {"num_steps", "steps_per_epoch", "labels", "train_recordings"} <= set(values):
+            raise ValueError("what it should hold is not there")
+    except (ValueError, TypeError) as error:
+        raise HartxError(
+            f"{path} is damaged ({error})\n  Put it back from a copy, or train again in another --workdir"
+        ) from None
+    return values
 
 
 def _last_step(workdir: Path) -> int:
@@ -142,7 +190,7 @@ def load_run(workdir: str | Path) -> Run:
             f"the run in {workdir} is not finished (last checkpoint: step {_last_step(workdir)}). "
             f"Finish it: python main.py --workdir={workdir}"
         )
-    values = json.loads((workdir / "run.json").read_text())
+    values = read_plan(workdir)
     plan = Schedule(values["steps_per_epoch"], values["num_steps"])
     labels = tuple(values["labels"])
     recipe, blank = make_recipe(config, len(labels), plan)

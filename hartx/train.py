@@ -15,6 +15,7 @@ import logging
 import time
 from pathlib import Path
 
+import grain
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -26,7 +27,7 @@ from hartx.costs import Stopwatch
 from hartx.data import Recordings, dataset_name, open_recordings, training_batches
 from hartx.evaluate import predict
 from hartx.jit import jit
-from hartx.mesh import make_devices
+from hartx.mesh import Devices, make_devices
 from hartx.pretraining import stream_config, stream_workdir, with_trained_streams
 from hartx.progress import TrainingProgress
 from hartx.pruning.start import first_state
@@ -56,6 +57,19 @@ def train(config: ConfigDict, workdir: Path) -> None:
     recordings = open_recordings(config)
     plan = runs.schedule(config, recordings)
     batches = training_batches(recordings, config)
+    with runs.held(workdir):
+        _learn(config, workdir, recordings, plan, batches, devices, stopwatch)
+
+
+def _learn(
+    config: ConfigDict,
+    workdir: Path,
+    recordings: Recordings,
+    plan: runs.Schedule,
+    batches: grain.DatasetIterator,
+    devices: Devices,
+    stopwatch: Stopwatch,
+) -> None:
     configs.keep(config, workdir)
     runs.keep_plan(workdir, plan, recordings)
 
@@ -108,6 +122,8 @@ def _say_what_runs(config: ConfigDict, recordings: Recordings, plan: runs.Schedu
         len(recordings.sides.test),
         " + ".join(config.streams),
     )
+    if not recordings.sides.test:
+        _log.warning("nobody is on the test side of %s: nothing will be tested", config.protocol)
     _log.info(
         "%s step %d of %d on %d %s device(s)",
         "resuming after" if start_step else "starting before",

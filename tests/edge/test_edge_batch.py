@@ -87,7 +87,7 @@ def test_a_report_of_something_else_is_not_gone_on_with(make_bundle, videos, tmp
     assert predict.main([*arguments, "--precision=int8"]) == 1
     assert "another precision: fp32, now int8" in capsys.readouterr().err
     assert predict.main([*arguments, "--frame_rate=10"]) == 1
-    assert "another settings" in capsys.readouterr().err
+    assert "other settings: frame_rate None, now 10.0" in capsys.readouterr().err
     assert (out / "report.jsonl").read_bytes() == before
     (out / "report.jsonl").write_text("my diary\n")
     assert predict.main(arguments) == 1

@@ -59,6 +59,7 @@ def test_a_mistyped_flag_is_one_line_and_exit_code_2(repository, arguments, mess
         ([SMALL, "--config.protocol=losso:7", "--workdir={tmp}/a"], "did you mean 'loso'"),
         (["--config=configs/prune.py", "--workdir={tmp}/a"], "config.prune.workdir is empty"),
         ([SMALL, "--config.batch_size=0", "--workdir={tmp}/a"], "at least 1"),
+        ([SMALL, "--config.protocol=random80", "--workdir={tmp}/a"], "random80:SEED is expected\n"),
     ],
 )
 def test_what_cannot_run_is_one_error_and_exit_code_1(repository, tmp_path, arguments, message):
@@ -78,6 +79,14 @@ def test_more_recordings_in_a_batch_than_there_are_is_refused(repository, small_
     )
     assert done.returncode == 1
     assert "error: config.batch_size=109 is more than the 108 training recordings" in done.stderr
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_clear_error(repository, small_data, tmp_path):
+    (tmp_path / "a").write_text("notes")
+    done = run(repository, SMALL, f"--config.dataset.data_dir={small_data}", f"--workdir={tmp_path}/a")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"error: {tmp_path}/a cannot be the folder of a run" in done.stderr
+    assert (tmp_path / "a").read_text() == "notes"
 
 
 def test_help_helps(repository):

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -260,14 +261,47 @@ def test_a_damaged_checkpoint_is_one_clear_error(config, tmp_path):
     for path in (tmp_path / "checkpoints/last").rglob("*"):
         if path.is_file() and path.stat().st_size > 2000:
             path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(HartxError, match="cannot be read"):
+    with pytest.raises(HartxError, match=r"cannot be read(.|\n)*the checkpoint before it, step 6"):
         load_run(tmp_path)
 
 
-def test_nothing_on_the_test_side_is_reported_not_invented(config, tmp_path):
+@pytest.mark.parametrize("text", ["{", "[]", '{"num_steps": 3}', "null"])
+def test_a_damaged_plan_is_one_clear_error(finished, tmp_path, text):
+    shutil.copytree(finished[0], tmp_path / "a")
+    (tmp_path / "a" / "run.json").write_text(text)
+    with pytest.raises(HartxError, match=r"run\.json is damaged"):
+        load_run(tmp_path / "a")
+
+
+def test_of_two_processes_that_train_in_one_folder_the_second_waits(finished, repository, small_data, tmp_path):
+    arguments = command(small_data, tmp_path)
+    both = [subprocess.Popen(arguments, cwd=repository, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=600)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("another process trains in" in text for text in said) == 1
+    steps = [entry["step"] for entry in read_metrics(tmp_path) if "loss" in entry]
+    assert steps == sorted(set(steps))
+    expected, found = parameters(finished[0]), parameters(tmp_path)
+    assert all((found[name] == expected[name]).all() for name in expected)
+
+
+def test_a_run_that_is_interrupted_while_it_compiles_ends_with_a_word(repository, small_data, tmp_path):
+    arguments = command(small_data, tmp_path)
+    with subprocess.Popen(arguments, cwd=repository, stderr=subprocess.PIPE, text=True) as process:
+        assert any(line.startswith("starting before step 1") for line in process.stderr)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(timeout=120) == 1, said
+    assert "stopped; go on with the same command" in said and "Fatal" not in said
+
+
+def test_nothing_on_the_test_side_is_reported_not_invented(config, tmp_path, caplog):
     config.num_epochs = 1
     config.protocol = "loso:9"
-    train(config, tmp_path)
+    with caplog.at_level("WARNING", "hartx"):
+        train(config, tmp_path)
+    assert "nobody is on the test side of loso:9" in caplog.text  # before it is trained for nothing
     report = evaluate(config, tmp_path)
     assert report["clips"] == 0 and report["top1"] is None and report["train_clips"] == 216
 
