@@ -78,6 +78,11 @@ def present(x: Float[Array, "B T *features"], width: int) -> Float[Array, "B wid
     return (largest @ jnp.ones((x.shape[-1], width), x.dtype) > 0).astype(jnp.float32)
 
 
+# Depth shows what the skeleton says already, and less surely: beside it, it counts for little. Where the skeleton is
+# absent it takes over its weight.
+_STANDS_IN_FOR = {"depth": "skeleton"}
+
+
 class Fusion(nnx.Module):
     """Late fusion: a weighted mean of the streams' own logits, corrected by a hidden layer over all their features.
 
@@ -85,7 +90,7 @@ class Fusion(nnx.Module):
     learnt from, on which all are right. The correction begins as 0, so that what it has not learnt is no noise.
 
     Streams that are absent (their input is all zeros) count for nothing: their features are 0 and the mean is
-    that of the others, so that what is left decides as it would alone.
+    that of the others, so that what is left decides as it would alone. Depth takes over an absent skeleton's weight.
 
     Args:
       streams: modality to encoder; features are concatenated in this order.
@@ -140,10 +145,12 @@ class Fusion(nnx.Module):
         if self.frozen:
             encoded, stream_logits = jax.lax.stop_gradient((encoded, stream_logits))
         classes = self.classifier.out_features
-        there = {
-            name: weight * present(inputs[name], classes)
-            for name, weight in zip(self.stream_names, self.weights, strict=True)
-        }
+        is_there = {name: present(inputs[name], classes) for name in self.stream_names}
+        weights = dict(zip(self.stream_names, self.weights, strict=True))
+        there = {name: weights[name] * is_there[name] for name in self.stream_names}
+        for name, other in _STANDS_IN_FOR.items():
+            if name in weights and other in weights:
+                there[name] = is_there[name] * (weights[name] + weights[other] * (1 - is_there[other]))
         total = sum(there[name] * stream_logits[name] for name in self.stream_names)
         mean = total / jnp.maximum(sum(there.values()), min(self.weights))
         correction = self.classifier(self.dropout(self._hidden(inputs, encoded), rngs=rngs))

@@ -126,6 +126,21 @@ def test_absent_streams_count_for_nothing(absent):
         np.testing.assert_allclose(apply(model, inputs), alone, atol=1e-5)
 
 
+@pytest.mark.parametrize(("absent", "weights"), [(None, (3, 2, 0.5)), ("skeleton", (0, 2, 3.5)), ("depth", (3, 2, 0))])
+def test_depth_takes_over_the_weight_of_an_absent_skeleton(absent, weights):
+    names = ("skeleton", "inertial", "depth")
+    model = changed_model(names, fusion={"weights": {"skeleton": 3.0, "inertial": 2.0, "depth": 0.5}})
+    model.eval()
+    model.classifier.kernel[...] *= 0.0  # no correction
+    model.classifier.bias[...] *= 0.0
+    inputs = clips(*names)
+    logits = [classify(model.streams[name], inputs[name]) for name in names]
+    if absent:
+        inputs[absent] = jnp.zeros_like(inputs[absent])
+    expected = sum(weight * each for weight, each in zip(weights, logits, strict=True)) / sum(weights)
+    np.testing.assert_allclose(apply(model, inputs), expected, atol=1e-5)
+
+
 def test_members_are_so_many_of_each_description_and_begin_differently():
     ensemble = changed_model(("skeleton",), skeleton={"members": 2}).streams["skeleton"]
     assert [member.description[0] for member in ensemble.members] == ["joints", "bones", "joints", "bones"]
