@@ -33,7 +33,8 @@ if behaviour == "hang":
     except KeyboardInterrupt:
         (workdir / "interrupted").touch()
         raise
-(workdir / "run.json").write_text(json.dumps({"num_steps": 1}))
+plan = {"num_steps": 1, "steps_per_epoch": 1.0, "labels": ["swipe", "wave"], "train_recordings": "0"}
+(workdir / "run.json").write_text(json.dumps(plan))
 (workdir / "checkpoints/last/1").mkdir(parents=True, exist_ok=True)
 subject = int(config["protocol"].split(":")[1])
 probabilities = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
