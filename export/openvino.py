@@ -107,7 +107,7 @@ def read(graph: bytes, weights: bytes) -> openvino.Model:
 
 
 def as_function(model: openvino.Model, batch: int | None) -> Compute:
-    """Return a read model as a function of named inputs, its quantisation computed in float32.
+    """Return a read model, which is changed, as a function of named inputs, its quantisation computed in float32.
 
     Raises:
       ExportError: if OpenVINO cannot run it.

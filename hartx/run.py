@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
-import logging
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any
 from flax import nnx
 from ml_collections import ConfigDict
 
+from datasets.utd_mhad.locking import locked
 from hartx import config as configs
 from hartx.checkpoint import Checkpoints
 from hartx.data import Recordings, dataset_name, input_specs
@@ -23,8 +21,6 @@ from hartx.errors import HartxError
 from hartx.models import create_model
 from hartx.optim import learning_rate, make_optimizer
 from hartx.train_step import Recipe, TrainState, make_state, split_model
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -133,20 +129,12 @@ def held(workdir: Path) -> Iterator[None]:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        folder = os.open(workdir, os.O_RDONLY)
     except OSError as error:
         raise HartxError(
             f"{workdir} cannot be the folder of a run: {error.strerror}\n  Give another --workdir"
         ) from None
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _log.warning("another process trains in %s; waiting until it has ended", workdir)
-            fcntl.flock(folder, fcntl.LOCK_EX)
+    with locked(workdir):
         yield
-    finally:
-        os.close(folder)
 
 
 def is_finished(workdir: Path) -> bool:

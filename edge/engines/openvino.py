@@ -106,6 +106,9 @@ def restore_weights(model: openvino.Model) -> None:
     Args:
       model: changed in place.
     """
+    constants = [node for node in model.get_ops() if node.get_type_name() == "Constant"]
+    if all(node.get_element_type().to_dtype() != np.int8 for node in constants):
+        return
     constant: Dict[str, bool] = {}
 
     def is_constant(node: Any) -> bool:
@@ -123,7 +126,7 @@ def restore_weights(model: openvino.Model) -> None:
         if entry.get_source_output().get_node().get_type_name() != "Constant"
         and is_constant(entry.get_source_output().get_node())
     ]
-    if not computed:
+    if not computed:  # the int8 weights are those of convolutions
         return
     apart = openvino.Model([entry.get_source_output() for entry in computed], [], "weights")
     values = openvino.Core().compile_model(apart, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})
