@@ -99,6 +99,10 @@ def _items(parser: argparse.ArgumentParser, args: argparse.Namespace) -> List[It
 
 def _run(args: argparse.Namespace, files: Optional[List[Item]], stop: StopRequest) -> int:
     options = stream_options(args)
+    if options != StreamOptions() and not args.visualize:
+        raise EdgeError(
+            "--stride, --smoothing, --threshold and --release say how a stream is watched; give --visualize, too"
+        )
     recognizer = ActionRecognizer.from_bundle(
         args.bundle, args.engine, args.precision, args.threads, cpus=args.cpus, warmup=0
     )
@@ -246,7 +250,7 @@ def as_text(title: str, row: Dict[str, Any]) -> str:
     for event in row.get("events", ()):
         lines.append(f"  {event['start_s']:.1f} to {event['stop_s']:.1f} s: {event['action']}")
     if row.get("video"):
-        lines.append(f"  {row['video']}" + (f", {row['timeline']}" if row["timeline"] else ""))
+        lines.append(f"  {row['video']}, {row['timeline'] or 'no timeline: shorter than a window'}")
     return "\n".join(lines)
 
 

@@ -90,10 +90,13 @@ def check_target(bundle: Path, run: Run) -> None:
     """Check that a bundle may be written at a path: nothing is there, or a bundle of the same run.
 
     Raises:
-      ExportError: if something else is there, which is not touched.
+      ExportError: if something else is there, which is not touched, or nothing can be written there.
     """
     if bundle.name in ("", ".."):
         raise ExportError(f"--bundle={bundle} was given; a folder of its own is expected, bundles/a for example")
+    folder = next(parent for parent in bundle.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ExportError(f"--bundle={bundle} was given, but {folder} is no folder that can be written")
     if not bundle.exists() or (bundle.is_dir() and not any(bundle.iterdir())):
         return
     try:

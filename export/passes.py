@@ -49,8 +49,16 @@ def only_reader(value: ir.Value) -> ir.Node | None:
 
 
 def infer_shapes(model: ir.Model) -> None:
-    """Write the shape of every value into the model; dynamic dimensions keep their names."""
-    common.ShapeInferencePass(strict_mode=True, data_prop=True)(model)
+    """Write the shape of every value into the model; dynamic dimensions keep their names.
+
+    By the rules of opset 17, which fit older operators too: those of 13 and 14 lose a shape that is computed.
+    """
+    declared = model.opset_imports[""]
+    model.opset_imports[""] = max(declared, 17)
+    try:
+        common.ShapeInferencePass(strict_mode=True, data_prop=True)(model)
+    finally:
+        model.opset_imports[""] = declared
 
 
 def _dims(value: ir.Value | None) -> tuple[int | str, ...] | None:

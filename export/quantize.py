@@ -131,18 +131,22 @@ def store_weights_in_int8(model: ir.Model) -> int:
             array = constant(weight)
             if weight is None or array is None or array.ndim < 2 or array.size < _SMALLEST_WEIGHT:
                 continue
+            if array.size == array.shape[axis]:  # a scale for each number: nothing gained, and TensorRT-RTX 1.7 fails
+                continue
             if str(weight.name) not in stored:
                 store = _store_for_lstm if node.op_type == "LSTM" else _quantize_weight
                 stored[str(weight.name)] = store(model, node, weight, axis=axis % array.ndim)
             node.replace_input_with(index, stored[str(weight.name)])
+        if node.op_type == "LSTM":
+            _store_half_of_biases(model, node)
     common.RemoveUnusedNodesPass()(model)
     return len(stored)
 
 
 def _weights(node: ir.Node) -> dict[int, int]:
-    """Return which inputs of a node are weights to be stored in int8, and along which of their axes outputs lie."""
+    """Return which inputs of a node are weights to be stored in int8, and along which of their axes scales differ."""
     if node.op_type == "LSTM":
-        return {1: 1, 2: 1}
+        return {1: 0, 2: 0}
     if node.op_type == "MatMul":
         return {1: -1}
     if node.op_type == "Gemm":
@@ -151,22 +155,45 @@ def _weights(node: ir.Node) -> dict[int, int]:
 
 
 def _store_for_lstm(model: ir.Model, reader: ir.Node, weight: ir.Value, *, axis: int) -> ir.Value:
-    """Return a weight (directions, gates, inputs) of an LSTM that is stored in int8, a scale for each row of gates.
+    """Return a weight (directions, gates, inputs) of an LSTM that is stored in int8, a scale for each direction.
+
+    Its rows are much alike: a scale for each would bring the weight's error from 1 % down to 0.6 %, and take 2 % of the
+    file.
 
     OpenVINO refuses an LSTM whose weights come from a DequantizeLinear in a graph that is int8 elsewhere ("expects
-    Constant"): a Gather behind it makes a constant of them when the model is loaded. It picks every row, in order.
+    Constant"): a Gather behind it makes a constant of them when the model is loaded. It picks the only one there is.
     """
     array = constant(weight)
     assert array is not None
-    directions, gates, inputs = array.shape
-    rows = add_constant(model, f"{weight.name}_rows", array.reshape(-1, inputs))
-    restored = _quantize_weight(model, reader, rows, axis=axis - 1)
-    every = f"rows_of_{directions}_x_{gates}"
-    numbers = np.arange(directions * gates).reshape(directions, gates)
-    indices = model.graph.initializers.get(every) or add_constant(model, every, numbers)
-    gathered = ir.node("Gather", [restored, indices], {"axis": 0}, name=f"{weight.name}_gather")
-    model.graph.insert_before(reader, gathered)
-    return gathered.outputs[0]
+    only = add_constant(model, f"{weight.name}_only", array[np.newaxis])
+    restored = _quantize_weight(model, reader, only, axis=axis + 1)
+    picked = ir.node("Gather", [restored, _shared(model, "first", np.asarray(0))], {"axis": 0})
+    picked.name = f"{weight.name}_pick"
+    model.graph.insert_before(reader, picked)
+    return picked.outputs[0]
+
+
+def _store_half_of_biases(model: ir.Model, lstm: ir.Node) -> None:
+    """Share the zeros among an LSTM's biases: ONNX adds one for the recurrence, which the trained networks lack."""
+    biases = lstm.inputs[3]
+    array = constant(biases)
+    if biases is None or array is None:
+        return
+    inputs, recurrence = np.split(array, 2, axis=1)
+    if recurrence.any():
+        return
+    halves = [
+        add_constant(model, f"{biases.name}_of_inputs", inputs),
+        _shared(model, "zeros_{}_x_{}".format(*inputs.shape), recurrence),
+    ]
+    joined = ir.node("Concat", halves, {"axis": 1}, name=f"{biases.name}_join")
+    model.graph.insert_before(lstm, joined)
+    lstm.replace_input_with(3, joined.outputs[0])
+
+
+def _shared(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
+    """Return the constant of a graph that has this name; a new one at first."""
+    return model.graph.initializers.get(name) or add_constant(model, name, array)
 
 
 def quantize_activation(model: ir.Model, value: ir.Value, scale: np.float32) -> ir.Value:

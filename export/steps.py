@@ -61,13 +61,14 @@ class Steps:
 
     def table(self, title: str, exports: Sequence[Export]) -> None:
         """Print the formats of a bundle. McNemar: clips gained and lost against float32, and how likely by chance."""
-        table = Table(title=title)
-        for column in ("format", "file", "size", "made in", "top-1", "measured on", "McNemar"):
-            table.add_column(column, justify="right" if column in ("size", "made in", "top-1") else "left")
+        found = exports[0].accuracy  # all were measured on the same
+        tested = f"top-1 of {found.clips} clips of the {found.split} side" if found.clips else "no test side, no top-1"
+        table = Table(title=f"{title}: {tested}")
+        numbers = ("size", "made in", "top-1")
+        for column in ("format", "file", *numbers, "McNemar"):
+            table.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
         for entry in exports:
-            found = entry.accuracy
-            tested = f"{found.clips} clips of the {found.split} side" if found.clips else "nothing: no test side"
             size, seconds = f"{entry.size_bytes / 1e6:.2f} MB", f"{entry.seconds:.1f} s"
             test = "" if entry.mcnemar is None else str(entry.mcnemar)
-            table.add_row(entry.format.name, entry.format.file, size, seconds, percent(found), tested, test)
+            table.add_row(entry.format.name, entry.format.file, size, seconds, percent(entry.accuracy), test)
         self.console.print(table)

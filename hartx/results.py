@@ -7,8 +7,8 @@ A table stands between two lines, and is made of the sweeps that the first one n
     <!-- results:accuracy skeleton-loso fusion-loso -->
     <!-- /results:accuracy -->
 
-Tables: accuracy, missing, calibration, ablation. A picture that the text shows as `results/SWEEP-folds.png`
-(or confusion_matrix, per_class) is copied from that sweep.
+Tables: accuracy, missing, calibration, ablation (each row against the one before), changes (against the first row).
+A picture that the text shows as `results/SWEEP-folds.png` (or confusion_matrix, per_class) is copied from that sweep.
 
 The numbers behind the tables are kept beside the document, in `results/sweeps/SWEEP/`, so that a sweep's rows stay
 where its runs are gone; a sweep under --root takes the place of the kept one of its name.

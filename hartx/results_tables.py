@@ -192,17 +192,18 @@ def _before_after(entry: dict[str, float]) -> list[str]:
 
 def ablation(chosen: Sequence[SweepResults], _: Sequence[SweepResults]) -> str:
     """Return a row a sweep with its difference to the row before: mean and std over the seeds both have."""
-    columns = (
-        "sweep",
-        "seeds",
-        "top-1",
-        "std",
-        "difference to the row before",
-        "std of the difference",
-        "minutes a run",
-    )
+    return _differences(chosen, [None, *chosen[:-1]], "the row before")
+
+
+def changes(chosen: Sequence[SweepResults], _: Sequence[SweepResults]) -> str:
+    """Return a row a sweep with its difference to the first row, as `ablation`."""
+    return _differences(chosen, [None] + [chosen[0]] * (len(chosen) - 1), "the first row")
+
+
+def _differences(chosen: Sequence[SweepResults], others: Sequence[SweepResults | None], what: str) -> str:
+    columns = ("sweep", "seeds", "top-1", "std", f"difference to {what}", "std of the difference", "minutes a run")
     rows = []
-    for before, results in zip([None, *chosen[:-1]], chosen, strict=True):
+    for before, results in zip(others, chosen, strict=True):
         difference = None if before is None else paired_difference(before.summary, results.summary)
         minutes = [run["training_min"] for run in results.sweep["runs"] if not run["error"]]
         rows.append(
@@ -242,6 +243,7 @@ KINDS = {
     "missing": TableKind(missing, lambda r: bool(r.summary["missing"]) and not r.name.startswith(ABLATION)),
     "calibration": TableKind(calibration, lambda r: bool(r.summary["calibration"]) and not r.name.startswith(ABLATION)),
     "ablation": TableKind(ablation, lambda r: r.name.startswith(ABLATION)),
+    "changes": TableKind(changes, lambda r: r.name.startswith(ABLATION)),
 }
 
 
@@ -259,6 +261,6 @@ def choose(kind: str, names: Sequence[str], every: dict[str, SweepResults]) -> l
             raise HartxError(f"the sweep {name!r} has nothing for the table {kind!r}, which takes {wanted}")
     chosen = [every[name] for name in names] or [r for r in every.values() if KINDS[kind].takes(r)]
     if not chosen:
-        example = ABLATION + "0-plain" if kind == "ablation" else "skeleton-loso"
+        example = ABLATION + "0-plain" if kind in ("ablation", "changes") else "skeleton-loso"
         raise HartxError(f"there is no sweep for the table {kind!r}. Run one: {how_to_run(example)}")
     return chosen

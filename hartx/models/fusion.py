@@ -71,11 +71,12 @@ class SingleStream(nnx.Module):
 def present(x: Float[Array, "B T *features"], width: int) -> Float[Array, "B width"]:
     """Return `width` ones for each clip of a modality that is there, zeros for one that is absent, which is all 0.
 
-    It is spread over the width by a matrix product: broadcasting along a batch whose size is open would become
-    shape arithmetic in ONNX.
+    Features are summed, and the sum spread over the width, by products with ones: broadcasting along a batch whose size
+    is open would become shape arithmetic in ONNX.
     """
     largest = jnp.abs(x).max(axis=tuple(range(1, x.ndim - 1)))
-    return (largest @ jnp.ones((x.shape[-1], width), x.dtype) > 0).astype(jnp.float32)
+    is_there = (largest @ jnp.ones((x.shape[-1], 1), x.dtype) > 0).astype(jnp.float32)
+    return is_there @ jnp.ones((1, width))
 
 
 # Depth shows what the skeleton says already, and less surely: beside it, it counts for little. Where the skeleton is

@@ -116,7 +116,12 @@ def test_a_recording_shorter_than_a_window_has_a_video_and_no_timeline(make_bund
     assert predict.main([*arguments, "--visualize"]) == 0
     _, (row,) = rows_of(tmp_path / "out")
     assert row["timeline"] is None and row["events"] == [] and Path(row["video"]).is_file()
-    assert "clip.mp4" in capsys.readouterr().out
+    assert "clip.mp4, no timeline: shorter than a window" in capsys.readouterr().out
+
+
+def test_how_a_stream_is_watched_is_refused_where_none_is(make_bundle, write_video, capsys):
+    assert predict.main([f"--bundle={make_bundle('rgb')}", str(write_video()), "--threshold=0.9"]) == 1
+    assert "give --visualize" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import onnx
 import pytest
-from flax import nnx
 from rich.console import Console
 
 import export.exporter
@@ -26,8 +23,8 @@ from export.inputs import ModelInput, model_inputs
 from export.steps import Steps
 from export.trace import reference, trace
 from hartx.data import Clip, input_specs
-from hartx.models import create_model
 from hartx.run import Run
+from tests.export.random_network import random_network
 
 LABELS = ("wave", "clap", "throw", "push", "knock")
 
@@ -69,23 +66,8 @@ def make_run(streams: tuple[str, ...], workdir: Path, seed: int = 0) -> Run:
     config.model.video.depth, config.model.video.width = 10, 4
     config.model.skeleton.features, config.model.skeleton.layers, config.model.fusion.hidden = 8, 1, 12
     specs = input_specs(config)
-    shapes = {stream: spec.shape for stream, spec in specs.items()}
-    model = nnx.eval_shape(lambda: create_model(config.model, streams, shapes, len(LABELS), rngs=nnx.Rngs(0)))
-    nnx.update(model, _random_state(nnx.state(model), np.random.default_rng(seed)))
-    model.eval()
+    model = random_network(config, len(LABELS), seed)
     return Run(config, model, specs, LABELS, None, workdir, step=7)
-
-
-def _random_state(state: nnx.State, rng: np.random.Generator) -> nnx.State:
-    """Return parameters that keep the size of activations, and vectors (biases, statistics) around 0.5."""
-
-    def fill(value: jax.ShapeDtypeStruct) -> jax.Array:
-        if len(value.shape) == 1:
-            return jnp.asarray(rng.uniform(0.2, 0.8, value.shape), jnp.float32)
-        spread = np.sqrt(2 / np.prod(value.shape[:-1]))
-        return jnp.asarray(spread * rng.normal(size=value.shape), jnp.float32)
-
-    return jax.tree.map(fill, state)
 
 
 @dataclass(frozen=True)

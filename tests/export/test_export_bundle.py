@@ -19,7 +19,7 @@ from edge.bundle import read_bundle
 from edge.errors import EdgeError
 from edge.preprocess import prepare_clip
 from edge.sampling import regular_track
-from export import int8_checks, parity, quantize
+from export import int8_checks, onnx_graph, parity, quantize
 from export.clips import RunClips
 from export.contents import read as read_contents
 from export.errors import ExportError
@@ -244,6 +244,13 @@ def test_folder_of_somebody_else_is_left_alone(fusion, tmp_path, traced_once):
 def test_bundle_needs_a_folder_of_its_own(fusion, traced_once):
     with pytest.raises(ExportError, match="a folder of its own"):
         run_export(fusion, Path("."))
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_traced(fusion, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(onnx_graph, "trace", lambda *_: pytest.fail("traced"))
+    with pytest.raises(ExportError, match=r"file is no folder that can be written"):
+        run_export(fusion, tmp_path / "file" / "deep" / "bundle")
 
 
 def test_two_videos_are_refused(fusion):

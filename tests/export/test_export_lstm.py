@@ -104,7 +104,7 @@ def int8_everywhere(fusion, monkeypatch) -> onnx.ModelProto:
     return cpu_graph.for_cpu(fusion.graph, names, lambda _: np.float32(0.05))
 
 
-def test_weights_in_int8_cost_little_and_have_a_scale_for_each_row_of_gates(fusion, monkeypatch):
+def test_weights_in_int8_cost_little_and_have_a_scale_for_each_direction(fusion, monkeypatch):
     monkeypatch.setattr(quantize, "_SMALLEST_WEIGHT", 1)
     graph = ir.from_proto(fusion.graph)
     quantize.store_weights_in_int8(graph)
@@ -114,13 +114,35 @@ def test_weights_in_int8_cost_little_and_have_a_scale_for_each_row_of_gates(fusi
         restored = weight.producer().inputs[0].producer()
         assert restored.op_type == "DequantizeLinear"
         stored, scale, _ = map(passes.constant, restored.inputs)
-        assert stored.dtype == np.int8 and len(scale) == len(stored) == np.unique(scale).size
+        assert stored.dtype == np.int8 and len(scale) == stored.shape[1] == np.unique(scale).size
     feeds = {
         entry.name: np.random.default_rng(0).normal(size=(3, *entry.shape)).astype(np.float32)
         for entry in fusion.inputs
     }
     expected, found = Session(fusion.graph).logits(feeds), Session(ir.to_proto(graph)).logits(feeds)
     assert 0 < np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
+
+
+def test_zero_biases_of_the_recurrence_are_stored_once_for_all_layers_and_others_stay(stack, monkeypatch):
+    monkeypatch.setattr(quantize, "_SMALLEST_WEIGHT", 10**9)  # nothing in int8
+    _, graph = stack
+    x = np.random.default_rng(0).normal(size=(2, STEPS, INPUTS)).astype(np.float32)
+
+    def biases(model: ir.Model) -> list[ir.Value]:
+        return [node.inputs[3] for node in model.graph if node.op_type == "LSTM"]
+
+    shared = ir.from_proto(graph)
+    quantize.store_weights_in_int8(shared)
+    zeros = {value.producer().inputs[1] for value in biases(shared)}
+    assert len(zeros) == len({str(value.shape) for value in biases(ir.from_proto(graph))})
+    assert not any(passes.constant(value).any() for value in zeros)
+    np.testing.assert_array_equal(Session(ir.to_proto(shared)).run({"x": x}), Session(graph).run({"x": x}))
+
+    other = ir.from_proto(graph)
+    for value in biases(other):
+        value.const_value = ir.tensor(passes.constant(value) + np.float32(1), name=value.name)
+    quantize.store_weights_in_int8(other)
+    assert all(value.is_initializer() for value in biases(other))
 
 
 @pytest.mark.parametrize("way", ["in float32", "in int8"])

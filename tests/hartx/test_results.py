@@ -138,6 +138,13 @@ def test_an_ablation_is_in_the_order_of_its_numbers_with_differences(root, docum
     assert [row[5] for row in found] == ["-", "1.41", "0.71"]  # of 3 and 1; of 6 and 5
 
 
+def test_changes_are_against_the_first_row(root, document):
+    document.write_text(TEXT.replace("results:ablation", "results:changes"))
+    write_results(root, document)
+    found = rows(document.read_text(), "changes")
+    assert [row[4] for row in found] == ["-", "+2.00", "+7.50"]
+
+
 def test_only_seeds_of_both_are_compared():
     gain = paired_difference({"seeds": {"0": 0.5, "1": 0.6}}, {"seeds": {"1": 0.7, "2": 0.9}})
     assert gain == (pytest.approx(0.1), None)
