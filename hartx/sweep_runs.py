@@ -6,7 +6,6 @@ is a result with an error, and the others go on.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -175,10 +174,10 @@ def run_all(planned: Sequence[Planned], jobs: int, finished: Callable[[Result], 
 
 
 def _start(planned: Planned, cores: frozenset[int], bar: Progress) -> _Child:
-    """Start `main.py` on a run's folder.
+    """Start `main.py` on a run's folder; it waits while another process trains there.
 
     Raises:
-      HartxError: if another process works there, or what is there is another run.
+      HartxError: if what is there is another run.
     """
     workdir = planned.workdir
     configs.keep(planned.config, workdir)
@@ -188,21 +187,9 @@ def _start(planned: Planned, cores: frozenset[int], bar: Progress) -> _Child:
     command = [sys.executable, str(_MAIN), f"--workdir={workdir}", *mode]
     if cores:
         command = [sys.executable, "-c", _PINNED, ",".join(map(str, sorted(cores))), *command]
-    with open(workdir / ".lock", "w") as lock, open(workdir / _LOG_FILE, "ab") as log:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HartxError(
-                f"another process works in {workdir}; start this sweep again when that is through"
-            ) from None
-        # The child inherits the lock, so that it ends with the child, whatever becomes of this process.
+    with open(workdir / _LOG_FILE, "ab") as log:
         process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=_SHARED | os.environ,
-            pass_fds=[lock.fileno()],
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=_SHARED | os.environ
         )
         task = bar.add_task(f"{planned.fold} seed {planned.seed}", total=None, text="starting")
         return _Child(planned, process, cores, log.tell(), task)
