@@ -173,16 +173,19 @@ class Batch:
             try:
                 row.update(asdict(_predict(self._recognizer, item, self._args)))
                 if self._args.visualize:
-                    row.update(self._visualize(item, name))
+                    seen = self._visualize(item, name)
+                    if seen is None:
+                        return  # the video was broken off
+                    row.update(seen)
             except EdgeError as error:
+                if self._stop.is_set():
+                    return  # perhaps because of that
                 row["error"] = str(error)
-            if self._stop.is_set() and self._args.visualize:
-                return  # the video was broken off
             if self.report:
                 self.report.add(row)
         self._print(item, row, whole_text)
 
-    def _visualize(self, item: Item, name: str) -> Dict[str, Any]:
+    def _visualize(self, item: Item, name: str) -> Optional[Dict[str, Any]]:
         rates_hz = {kind: getattr(self._args, kind + "_rate") for kind in ("frame", "skeleton", "inertial")}
         return visualize(self._recognizer, item, rates_hz, self._args.output / name, self._options, self._stop)
 

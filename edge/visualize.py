@@ -24,7 +24,7 @@ def visualize(
     target: Path,
     options: StreamOptions,
     stop: threading.Event,
-) -> Dict[str, Any]:
+) -> Optional[Dict[str, Any]]:
     """Write NAME.mp4 and NAME.png of a recording.
 
     The video gets its name when it is complete. A recording that is shorter than a window has no timeline.
@@ -38,7 +38,7 @@ def visualize(
       stop: ends it; nothing is left then.
 
     Returns:
-      "video" and "timeline", their paths (or None), and "events", what was said.
+      "video" and "timeline", their paths (or None), and "events", what was said; None if it was ended.
 
     Raises:
       EdgeError: if the recording cannot be read or the files cannot be written.
@@ -65,10 +65,11 @@ def visualize(
                     predictions.append(event)
                 elif isinstance(event, Ended):
                     ended.append(event)
-        if predictions and not stop.is_set():
+        if stop.is_set():
+            return None
+        if predictions:
             write_timeline(timeline, predictions, ended, options.rule.threshold)
-        if not stop.is_set():
-            os.replace(str(unfinished), str(video))
+        os.replace(str(unfinished), str(video))
     finally:
         if unfinished.exists():
             unfinished.unlink()

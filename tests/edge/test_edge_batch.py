@@ -197,6 +197,20 @@ def test_what_cannot_be_told_apart_is_refused(folders):
         output_names([Item("x/a.avi", None, None), Item("x/a.mp4", None, None)])
 
 
+def test_a_signal_between_the_video_and_its_row_leaves_both(make_bundle, videos, tmp_path, monkeypatch):
+    def replace(source, target):
+        os.rename(source, target)
+        if target.endswith(".mp4"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(os, "replace", replace)
+    arguments = [f"--bundle={make_bundle('rgb')}", str(videos), f"--output={tmp_path / 'out'}", "--visualize"]
+    assert predict.main(arguments) == 128 + signal.SIGTERM
+    _, rows = rows_of(tmp_path / "out")
+    assert [Path(row["video"]).name for row in rows] == [path.name for path in (tmp_path / "out").glob("*.mp4")]
+    assert len(rows) == 1
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [(["x.avi", "--visualize"], "--output=FOLDER"), ([".", "."], "of folders, one")],
