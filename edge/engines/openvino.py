@@ -101,7 +101,7 @@ def restore_weights(model: openvino.Model) -> None:
     """Compute the constants that products and LSTMs read, as ONNX Runtime does when it loads a model.
 
     Weights of what computes in float may be stored in int8. Left to restore them, OpenVINO 2024.4 multiplies by other
-    numbers, 2026.4 rounds what is multiplied with them to int8 too, and LSTMs are refused where no layer is int8.
+    numbers, 2026.4 rounds what is multiplied with them to int8 too, and refuses some LSTMs where no layer is int8.
 
     Args:
       model: changed in place.
