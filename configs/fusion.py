@@ -3,6 +3,7 @@
 python main.py --config=configs/fusion.py                        rgb + skeleton, 16 x 224 x 224, for a GPU or TPU
 python main.py --config=configs/fusion.py:skeleton_inertial      skeleton + inertial
 python main.py --config=configs/fusion.py:depth                  depth + skeleton
+python main.py --config=configs/fusion.py:depth_inertial         depth + inertial
 python main.py --config=configs/fusion.py:all                    depth + skeleton + inertial
 python main.py --config=configs/fusion.py:demo                   a small colour network on small synthetic recordings
 
@@ -27,6 +28,7 @@ VARIANTS = {
     "rgb": (rgb.get_config, two_networks),
     "skeleton_inertial": (skeleton.get_config, inertial.get_config),
     "depth": (depth.get_config, skeleton.get_config),
+    "depth_inertial": (depth.get_config, inertial.get_config),
     "all": (depth.get_config, skeleton.get_config, inertial.get_config),
     "demo": (rgb.get_config, two_networks),
 }
@@ -41,7 +43,8 @@ def get_config(variant: str = "rgb") -> ConfigDict:
     config.streams = tuple(alone)
     video = next((alone[stream] for stream in ("rgb", "depth") if stream in alone), config)
     config.clip = video.clip.copy_and_resolve_references()
-    networks = {"video": video, "pose": video, "skeleton": alone["skeleton"], "inertial": alone.get("inertial", config)}
+    networks = {"video": video, "pose": video, "inertial": alone.get("inertial", config)}
+    networks["skeleton"] = alone.get("skeleton", video)  # what reads the joints that are found in depth, too
     for part, other in networks.items():
         config.model[part] = other.model[part].copy_and_resolve_references()
     config.model.depth_members = video.model.depth_members
@@ -50,7 +53,8 @@ def get_config(variant: str = "rgb") -> ConfigDict:
     config.model.fusion.weights.inertial = 2.0
     if "depth" in alone:
         # Of 431 recordings, and 324 of subject 7 with three seeds, 5 were wrong; with 0.25 5, 0.75 6, 1.0 8 and 2.0 11.
-        config.model.fusion.weights.depth = 0.5
+        # Where there is no skeleton, depth has its weight too, as in a fusion that lacks it.
+        config.model.fusion.weights.depth = 0.5 if "skeleton" in alone else 3.5
     config.modality_dropout = 0.3
     config.mixing.cutmix = 0.0
     if variant == "demo":

@@ -21,6 +21,7 @@ EXPERIMENTS = (
     "fusion:rgb",
     "fusion:skeleton_inertial",
     "fusion:depth",
+    "fusion:depth_inertial",
     "fusion:all",
     "fusion:demo",
 )
