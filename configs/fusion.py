@@ -53,8 +53,9 @@ def get_config(variant: str = "rgb") -> ConfigDict:
     config.model.fusion.weights.inertial = 2.0
     if "depth" in alone:
         # Of 431 recordings, and 324 of subject 7 with three seeds, 5 were wrong; with 0.25 5, 0.75 6, 1.0 8 and 2.0 11.
-        # Where there is no skeleton, depth has its weight too, as in a fusion that lacks it.
-        config.model.fusion.weights.depth = 0.5 if "skeleton" in alone else 3.5
+        config.model.fusion.weights.depth = 0.5
+        if "skeleton" not in alone:  # as in a fusion where it is absent at test
+            config.model.fusion.weights.depth += config.model.fusion.weights.skeleton
     config.modality_dropout = 0.3
     config.mixing.cutmix = 0.0
     if variant == "demo":

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import jax
 import numpy as np
-import onnx
-import openvino
 import pytest
 from flax import nnx
 from ml_collections import ConfigDict
@@ -19,6 +16,7 @@ from export import onnx_graph
 from export.formats import OPSETS, Options
 from export.head import Head
 from export.inputs import ModelInput, model_inputs
+from export.openvino import as_function, convert, read
 from export.session import Session
 from export.trace import reference
 from hartx.data import input_specs
@@ -69,14 +67,6 @@ def network(name: str) -> Network:
     return Network(model, inputs, clips, logits)
 
 
-def in_openvino(graph: onnx.ModelProto, tmp_path) -> Any:
-    path = tmp_path / "model.onnx"
-    onnx.save(graph, path)
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "SNIPPETS_MODE": "DISABLE"}
-    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
-    return lambda feeds: compiled(feeds)[0]
-
-
 def cases() -> list[tuple[str, int]]:
     """Return networks and opsets: the first, the default and the last one; all of them for the smallest fusion."""
     some = (OPSETS[0], Options().opset, OPSETS[-1])
@@ -84,13 +74,13 @@ def cases() -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("name, opset", cases())
-def test_each_network_at_each_opset_gives_the_logits_of_jax(name, opset, tmp_path):
+def test_each_network_at_each_opset_gives_the_logits_of_jax(name, opset):
     made = network(name)
     options = Options(opset=opset)
     graph = onnx_graph.build(made.model, made.inputs, LABELS, {"made": "up"}, options, Head(False, 1.0))
     assert {entry.domain: entry.version for entry in graph.opset_import}[""] == opset
     tolerance = 1e-4 * np.abs(made.logits).max()
-    for engine in (Session(graph).logits, in_openvino(graph, tmp_path)):
+    for engine in (Session(graph).logits, as_function(read(*convert(graph)), None)):
         for batch in BATCHES:
             found = engine({key: values[:batch] for key, values in made.clips.items()})
             assert np.abs(found - made.logits[:batch]).max() < tolerance
