@@ -24,7 +24,7 @@ def run(repository, *arguments, **environment):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--config=configs/fusion.py:dpeth"], "one of rgb, skeleton_inertial, depth, all, demo is expected"),
+        (["--config=configs/fusion.py:dpeth"], "one of rgb, skeleton_inertial, depth"),
         (["--config=configs/nope.py"], "configs/nope.py"),
         (["--config=configs/skeleton.py", "--config.optim.learning_rat=1"], 'Did you mean "learning_rate"'),
         (["--config=configs/skeleton.py", "--config.optmi.learning_rate=1"], 'Did you mean "optim"'),
