@@ -163,6 +163,11 @@ def _check_joints(config: ConfigDict) -> None:
                 f"config.{field}={value} was given with 'pose' in config.model.depth_members; 0 is expected, since "
                 "joints cannot be learnt where the depth around them is cut out"
             )
+    if config.accumulate > 1 and config.mixing.mixup:
+        raise HartxError(
+            f"config.accumulate={config.accumulate} was given with config.mixing.mixup={config.mixing.mixup} and "
+            "'pose' in config.model.depth_members; 1 is expected, since clips of the whole batch are blended"
+        )
 
 
 def _check_ranges(config: ConfigDict) -> None:

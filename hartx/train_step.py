@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from hartx import mixing
+from hartx.models.pose_lstm import BLEND_INPUT, JOINTS_INPUT
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,20 @@ def make_batch(
 ) -> mixing.Batch:
     """Return the batch a step learns from: smoothed, mixed, with streams blanked."""
     key_mix, key_drop = jax.random.split(key)
-    batch = mixing.Batch(inputs, mixing.smooth_one_hot(labels, num_classes, config.label_smoothing))
-    batch = mixing.mix(
+    mix = functools.partial(
+        mixing.mix,
         key_mix,
-        batch,
         mixup_alpha=config.mixing.mixup,
         cutmix_alpha=config.mixing.cutmix,
         cutmix_share=config.mixing.cutmix_share,
     )
+    targets = mixing.smooth_one_hot(labels, num_classes, config.label_smoothing)
+    if JOINTS_INPUT in inputs and config.mixing.mixup:
+        # Joints cannot be found in two bodies laid over each other, so they are found first and blended then: as the
+        # rows of a unit matrix are, which is mixed in the clips' place.
+        blends, targets = mix(mixing.Batch({BLEND_INPUT: jnp.eye(len(labels))}, targets))
+        return mixing.Batch(inputs | blends, targets)
+    batch = mix(mixing.Batch(inputs, targets))
     streams = {stream: batch.inputs[stream] for stream in config.streams}
     streams = mixing.drop_modalities(key_drop, streams, rate=config.modality_dropout)
     return batch._replace(inputs=batch.inputs | streams)

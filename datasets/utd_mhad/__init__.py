@@ -5,6 +5,6 @@ records = builder.as_data_source("s1+s3")
 """
 
 from datasets.utd_mhad.preparing import prepare
-from datasets.utd_mhad.recordings import ACTIONS, EXPECTED, MODALITIES, SUBJECTS, RecordingId
+from datasets.utd_mhad.recordings import ACTIONS, DEPTH_DELAY_S, EXPECTED, MODALITIES, SUBJECTS, RecordingId
 
-__all__ = ["ACTIONS", "EXPECTED", "MODALITIES", "SUBJECTS", "RecordingId", "prepare"]
+__all__ = ["ACTIONS", "DEPTH_DELAY_S", "EXPECTED", "MODALITIES", "SUBJECTS", "RecordingId", "prepare"]

@@ -44,6 +44,10 @@ SUBJECTS = range(1, 9)
 TRIALS = range(1, 5)
 MODALITIES = ("rgb", "depth", "skeleton", "inertial")
 
+# A depth frame shows the body where the skeleton had it one and a half frames before: a network that was taught so is
+# nearest to the skeletons of then on a subject left out too, and one that was taught no delay is nearest there as well.
+DEPTH_DELAY_S = 0.05
+
 # (the word in a file's name, its ending) to modality. The .txt skeletons come from mirrors.
 MODALITY_OF_FILE = {
     ("color", "avi"): "rgb",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class Recording:
     """One recording: who did what, and its tracks by modality. Video frames are decoded when asked for.
 
     Attributes:
-      skeleton: what is to be found in the tracks, where training asks for it.
+      skeleton: what is to be found in the tracks, in their time, where training asks for it.
     """
 
     name: str
@@ -95,13 +95,21 @@ class RecordingSource:
       modalities: what to read of each record.
       cache_gib: recordings are kept in memory, undecoded, until they fill this much.
       with_skeleton: read the skeleton too, not as one of the tracks.
+      depth_delay_s: how much later depth shows what the skeleton says.
     """
 
     def __init__(
-        self, records: Any, modalities: Sequence[str], cache_gib: float, *, with_skeleton: bool = False
+        self,
+        records: Any,
+        modalities: Sequence[str],
+        cache_gib: float,
+        *,
+        with_skeleton: bool = False,
+        depth_delay_s: float = 0.0,
     ) -> None:
         self._records = records
         self._with_skeleton = with_skeleton
+        self._depth_delay_s = depth_delay_s
         self._modalities = tuple(modalities)
         self._budget_bytes = int(cache_gib * 2**30)
         self._cache: dict[int, Recording] = {}
@@ -117,6 +125,8 @@ class RecordingSource:
         tracks = {m: _track(m, record[m]) for m in self._modalities if len(record[m]["time_s"])}
         seen = self._with_skeleton and len(record["skeleton"]["time_s"])
         skeleton = _track("skeleton", record["skeleton"]) if seen else None
+        if skeleton is not None:
+            skeleton = replace(skeleton, time_s=skeleton.time_s + self._depth_delay_s)
         recording = Recording(record["name"].decode(), int(record["subject"]), int(record["action"]), tracks, skeleton)
         size_bytes = sum(_size_bytes(track) for track in (*tracks.values(), *([skeleton] if skeleton else [])))
         with self._lock:
@@ -191,6 +201,12 @@ def _prepare(config: ConfigDict, data_dir: Path, progress: bool) -> Any:
     )
 
 
+def _depth_delay_s(config: ConfigDict) -> float:
+    from datasets import utd_mhad
+
+    return utd_mhad.DEPTH_DELAY_S if dataset_name(config) == "utd_mhad" else 0.0
+
+
 def open_recordings(config: ConfigDict, progress: bool = True) -> Recordings:
     """Return the config's recordings; prepares the dataset first where that has not been done yet.
 
@@ -203,7 +219,13 @@ def open_recordings(config: ConfigDict, progress: bool = True) -> Recordings:
     data_dir = Path(config.dataset.data_dir or tfds.core.constants.DATA_DIR).expanduser()
     builder = _prepare(config, data_dir, progress)
     records = builder.as_data_source("+".join(sorted(builder.info.splits)))
-    source = RecordingSource(records, config.streams, config.dataset.cache_gib, with_skeleton=learns_joints(config))
+    source = RecordingSource(
+        records,
+        config.streams,
+        config.dataset.cache_gib,
+        with_skeleton=learns_joints(config),
+        depth_delay_s=_depth_delay_s(config),
+    )
     found = [(i, source[i]) for i in range(len(source))]
     whole = [(i, r) for i, r in found if set(r.tracks) == set(config.streams)]
     if len(whole) < len(found):

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from hartx.models import init
+
+
+class Taught(NamedTuple):
+    """What training has beside the clips where joints are found in them.
+
+    Attributes:
+      joints: recorded, to be found, of the clips as they are given.
+      blend: how much of each clip is in each that is to be told what it shows: rows of shares. None: they are apart.
+    """
+
+    joints: Float[Array, "B T I"]
+    blend: Float[Array, "B B"] | None = None
+
+    def blended(self, values: Float[Array, "B ..."]) -> Float[Array, "B ..."]:
+        """Return the blends of a batch of values."""
+        if self.blend is None:
+            return values
+        return jnp.tensordot(self.blend, values, axes=1, precision=jax.lax.Precision.HIGHEST)
 
 
 @dataclass(frozen=True)
@@ -52,14 +72,12 @@ class Encoder(nnx.Module):
         """Return the logits of a batch of clips. `rngs` (stream `dropout`) is needed in training only."""
         return self.classify(self.encode(x), rngs)
 
-    def lesson(
-        self, x: Float[Array, "B T *features"], joints: Float[Array, "B T I"] | None, rngs: nnx.Rngs | None
-    ) -> Lesson:
+    def lesson(self, x: Float[Array, "B T *features"], taught: Taught | None, rngs: nnx.Rngs | None) -> Lesson:
         """Return what is learnt from a batch of clips; its logits alone, unless there are parts.
 
         Args:
           x: the clips.
-          joints: those that are to be found in them, for encoders that do.
+          taught: joints to be found in them, for encoders that do, and how the clips are to be blended.
           rngs: stream `dropout`.
         """
-        return Lesson([self(x, rngs)])
+        return Lesson([self(x if taught is None else taught.blended(x), rngs)])

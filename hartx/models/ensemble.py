@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from hartx.models.encoder import Encoder, Lesson
+from hartx.models.encoder import Encoder, Lesson, Taught
 
 
 def mean_of(logits: Sequence[Float[Array, "B num_classes"]]) -> Float[Array, "B num_classes"]:
@@ -48,11 +48,9 @@ class Ensemble(Encoder):
             for member, start in zip(self.members, starts, strict=True)
         ]
 
-    def lesson(
-        self, x: Float[Array, "B T *features"], joints: Float[Array, "B T I"] | None, rngs: nnx.Rngs | None
-    ) -> Lesson:
+    def lesson(self, x: Float[Array, "B T *features"], taught: Taught | None, rngs: nnx.Rngs | None) -> Lesson:
         """Return what each member learns from, one after the other."""
-        lessons = [member.lesson(x, joints, rngs) for member in self.members]
+        lessons = [member.lesson(x, taught, rngs) for member in self.members]
         return Lesson(
             [logits for lesson in lessons for logits in lesson.logits], sum(lesson.joint_loss for lesson in lessons)
         )

@@ -11,9 +11,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from hartx.models import init
-from hartx.models.encoder import Encoder
+from hartx.models.encoder import Encoder, Taught
 from hartx.models.ensemble import mean_of
-from hartx.models.pose_lstm import JOINTS_INPUT
+from hartx.models.pose_lstm import BLEND_INPUT, JOINTS_INPUT
 
 # Modality to a batch of clips, (B, T, H, W, C) or (B, T, features).
 Inputs = Mapping[str, Float[Array, "B T *features"]]
@@ -57,10 +57,12 @@ class SingleStream(nnx.Module):
         """Return the logits and, for auxiliary losses, those of an ensemble's members.
 
         Then no gradient passes the logits, so that each member learns by its own loss and none leaves clips to the
-        others. A `PoseLSTM` also reads `inputs[JOINTS_INPUT]`, the joints to be found, (B, T, 3 J).
+        others. Where joints are to be found, `inputs[JOINTS_INPUT]`, (B, T, 3 J), has them, and `inputs[BLEND_INPUT]`,
+        (B, B), how clips are to be blended once they are, if they are.
         """
         (name,) = self.stream_names
-        lesson = self.streams[name].lesson(inputs[name], inputs.get(JOINTS_INPUT), rngs)
+        taught = Taught(inputs[JOINTS_INPUT], inputs.get(BLEND_INPUT)) if JOINTS_INPUT in inputs else None
+        lesson = self.streams[name].lesson(inputs[name], taught, rngs)
         if len(lesson.logits) == 1:
             return ModelOutput(lesson.logits[0], {}, lesson.joint_loss)
         mean = jax.lax.stop_gradient(mean_of(lesson.logits))

@@ -11,11 +11,13 @@ from jaxtyping import Array, Float
 from edge.joints import LAYOUTS
 from hartx.models import init
 from hartx.models.conv3d import Conv3D
-from hartx.models.encoder import Encoder, Lesson
+from hartx.models.encoder import Encoder, Lesson, Taught
 from hartx.models.resnet3d import batch_norm
 
 # What training has beside the streams: the joints that are to be found in depth, (B, T, 3 J).
 JOINTS_INPUT = "joints"
+# And how much of each clip is in each that is read, (B, B), where they are blended.
+BLEND_INPUT = "blend"
 JOINTS = LAYOUTS["kinect20"]
 HIP, NECK = JOINTS.index("hip_center"), JOINTS.index("shoulder_center")
 
@@ -149,14 +151,12 @@ class PoseLSTM(Encoder):
         """Return the logits of a batch of features. `rngs` (stream `dropout`) is needed in training only."""
         return self.reader.classify(features, rngs)
 
-    def lesson(
-        self, x: Float[Array, "B T H W 1"], joints: Float[Array, "B T I"] | None, rngs: nnx.Rngs | None
-    ) -> Lesson:
+    def lesson(self, x: Float[Array, "B T H W 1"], taught: Taught | None, rngs: nnx.Rngs | None) -> Lesson:
         """Return what is learnt from a batch of clips.
 
         Args:
-          x: the clips.
-          joints: recorded, from the square's middle, in its sides.
+          x: the clips, each on its own: joints are found in bodies, and nobody has ever seen two in one.
+          taught: the joints recorded, from the square's middle, in its sides, and how joints are to be blended.
           rngs: stream `dropout`.
 
         Returns:
@@ -166,8 +166,9 @@ class PoseLSTM(Encoder):
         Raises:
           ValueError: if there are no joints or no `rngs`.
         """
-        if joints is None or rngs is None:
-            raise ValueError(f"no {'joints' if joints is None else 'rngs'} were given; joints are learnt with both")
+        if taught is None or rngs is None:
+            raise ValueError(f"no {'joints' if taught is None else 'rngs'} were given; joints are learnt with both")
+        joints = taught.joints
         step = min(_FRAME_STEP, x.shape[1])
         start = jax.random.randint(rngs.dropout(), (), 0, step)
         some, their_joints = (_every(step, start, values) for values in (x, joints))
@@ -178,7 +179,7 @@ class PoseLSTM(Encoder):
         logits: list[Float[Array, "B num_classes"]] = []
         for sequence in (found, joints):
             offset = _OFFSET * jax.random.normal(rngs.dropout(), (len(x), 1, joints.shape[2]))
-            seen = normalise(sequence + offset)
+            seen = normalise(taught.blended(sequence) + offset)
             seen = seen + _JITTER * jax.random.normal(rngs.dropout(), seen.shape)
             logits += self.reader.lesson(seen, None, rngs).logits
         return Lesson(logits, loss)

@@ -181,6 +181,22 @@ def test_real_recordings(tmp_path: Path) -> None:
         np.testing.assert_allclose(np.diff(record["inertial"]["time_s"]), step_s, rtol=1e-4)
 
 
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real recordings are not in {REAL} (set HARTX_UTD_MHAD)")
+def test_real_depth_shows_what_the_skeletons_said_before() -> None:
+    """The outline moves when the joints move; compared with a frame before and a frame after, it is late."""
+
+    def agreement(key: RecordingId) -> tuple[float, float]:
+        depth = scipy.io.loadmat(raw.raw_path(REAL, key, "depth"))["d_depth"]
+        joints = scipy.io.loadmat(raw.raw_path(REAL, key, "skeleton"))["d_skel"]
+        outline = np.sqrt(np.abs(np.diff((depth > 0).astype(np.float32))).sum((0, 1)))
+        moved = np.sqrt(np.linalg.norm(np.diff(joints), axis=1).sum(0))
+        before, after = (outline[1:], moved[:-1]), (outline[:-1], moved[1:])
+        return np.corrcoef(*before)[0, 1], np.corrcoef(*after)[0, 1]
+
+    before, after = zip(*(agreement(RecordingId(a, s, 1)) for a in range(1, 22, 2) for s in (1, 3)), strict=True)
+    assert np.mean(before) > np.mean(after) + 0.03
+
+
 # --- faulty ones ----------------------------------------------------------------------------------
 
 

@@ -83,6 +83,15 @@ def test_joints_are_not_learnt_where_the_depth_is_cut_out(field, value):
         configs.check(config)
 
 
+def test_clips_in_which_joints_are_learnt_are_blended_all_of_a_batch_together():
+    config = get("depth")
+    config.accumulate = 2
+    with pytest.raises(HartxError, match=r"config.accumulate=2 was given.*1 is expected"):
+        configs.check(config)
+    config.mixing.mixup = 0.0
+    configs.check(config)
+
+
 def test_what_only_changes_a_run_is_no_config_of_its_own():
     with pytest.raises(HartxError, match="config prune only changes a finished run"):
         configs.check(get(PRUNE))

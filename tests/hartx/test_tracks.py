@@ -72,6 +72,14 @@ def test_training_reads_the_inertial_samples_of_the_span_that_the_joints_are_of(
     assert np.all(np.diff(clip[:, 0]) > 0)
 
 
+def test_what_is_to_be_found_in_depth_is_in_its_time():
+    source = RecordingSource([record()], ("inertial",), cache_gib=0.0, with_skeleton=True, depth_delay_s=0.05)
+    skeleton = source[0].skeleton
+    np.testing.assert_allclose(skeleton.time_s, recording().tracks["skeleton"].time_s + 0.05, atol=1e-6)
+    np.testing.assert_array_equal(skeleton.values, recording().tracks["skeleton"].values)
+    assert source[0].tracks["inertial"].time_s[0] == 0
+
+
 def test_without_a_draw_training_sees_what_the_device_sees(config):
     without_draws(config)
     specs = clips.input_specs(config)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.preprocess import normalise_skeleton
+from hartx.models.encoder import Taught
 from hartx.models.ensemble import Ensemble
 from hartx.models.fusion import SingleStream
 from hartx.models.pose_lstm import HIP, JOINTS, JOINTS_INPUT, NECK, PoseLSTM, PoseNet, joint_loss, normalise
@@ -114,7 +115,7 @@ def lesson(encoder):
     def learn(params, joints):
         model = nnx.merge(graph, params, rest, copy=True)
         model.train()
-        lesson = model.lesson(frames, joints, nnx.Rngs(dropout=0))
+        lesson = model.lesson(frames, Taught(joints), nnx.Rngs(dropout=0))
         return jnp.stack([sum(jnp.sum(x**2) for x in lesson.logits), lesson.joint_loss]), lesson.logits
 
     jacobian = jax.jit(jax.jacrev(learn, has_aux=True))
@@ -144,6 +145,29 @@ def test_each_member_learns_from_joints_found_and_recorded(lesson):
     assert [x.shape for x in logits] == [(2, 3)] * 4 and loss > 0
     np.testing.assert_array_equal(logits[0], others[0])  # found: other recorded joints change nothing
     assert np.abs(logits[2] - others[2]).max() > 1e-4
+
+
+def test_clips_are_blended_in_their_joints_and_not_in_their_frames(encoder):
+    """To exchange clips by way of the blend is to exchange them before; half and half is the joints' mean."""
+    graph, state = nnx.split(encoder)
+    frames = jax.random.uniform(jax.random.key(1), (2, 6, 16, 16, 1))
+    joints = jnp.asarray(skeletons(3, steps=6))
+
+    @jax.jit
+    def learn(frames, joints, blend):
+        model = nnx.merge(graph, state, copy=True)
+        model.train()
+        lesson = model.lesson(frames, Taught(joints, blend), nnx.Rngs(dropout=0))
+        return jnp.stack(lesson.logits), lesson.joint_loss
+
+    exchanged, loss = learn(frames, joints, jnp.eye(2)[::-1])
+    expected, _ = learn(frames[::-1], joints[::-1], None)
+    np.testing.assert_allclose(exchanged, expected, atol=1e-5)
+    halves, same_loss = learn(frames, joints, jnp.full((2, 2), 0.5))
+    means, _ = learn(frames, jnp.tile(joints.mean(0), (2, 1, 1)), None)
+    np.testing.assert_allclose(halves[2:], means[2:], atol=1e-5)
+    assert loss == same_loss  # what is found is not changed by what is made of it
+    assert np.abs(np.asarray(halves) - np.asarray(expected)).max() > 1e-4
 
 
 def test_one_stream_of_depth_with_a_3d_network_beside(encoder):
