@@ -155,7 +155,7 @@ class PoseLSTM(Encoder):
         """Return what is learnt from a batch of clips.
 
         Args:
-          x: the clips, each on its own: joints are found in bodies, and nobody has ever seen two in one.
+          x: the clips, none of them blended.
           taught: the joints recorded, from the square's middle, in its sides, and how joints are to be blended.
           rngs: stream `dropout`.
 

@@ -170,6 +170,14 @@ def test_clips_are_blended_in_their_joints_and_not_in_their_frames(encoder):
     assert np.abs(np.asarray(halves) - np.asarray(expected)).max() > 1e-4
 
 
+def test_an_encoder_that_finds_no_joints_reads_clips_that_are_blended():
+    network, x = reader(), jnp.asarray(skeletons(3))
+    blend = jnp.array([[0.7, 0.3], [0.2, 0.8]])
+    (found,) = network.lesson(x, Taught(x, blend), nnx.Rngs(dropout=0)).logits
+    (expected,) = network.lesson(jnp.einsum("ij,jtf->itf", blend, x), None, nnx.Rngs(dropout=0)).logits
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_one_stream_of_depth_with_a_3d_network_beside(encoder):
     network = ResNet3D(10, 4, in_channels=1, num_classes=3, rngs=nnx.Rngs(0))
     model = SingleStream("depth", Ensemble([network, encoder]))
