@@ -32,7 +32,7 @@ import numpy as np
 
 from edge.bench_table import as_text
 from edge.bundle import Bundle, read_bundle
-from edge.cold_start import measure_cold_start
+from edge.cold_start import ColdStart, measure_cold_start
 from edge.command import add_model_options, positive_float, positive_int, run_command
 from edge.engines import ENGINES, EngineOptions
 from edge.engines.choice import Choice, choose, find_engine, runnable_precisions, what_lacks
@@ -98,7 +98,11 @@ def _run(args: argparse.Namespace) -> int:
     clip = make_input(bundle, inputs)
     engines, precisions = (_ALL, _ALL) if args.compare else (args.engine, args.precision)
     choices, not_run = pick(bundle, engines, precisions)
-    cold = {name: measure_cold_start(args.bundle, choice, options, inputs) for name, choice in choices.items()}
+    cold, failed = _start_all(args.bundle, choices, options, inputs)
+    if failed and (engines != _ALL or not cold):
+        raise EdgeError("\n  ".join(entry["why"] for entry in failed))
+    not_run += failed
+    choices = {name: choice for name, choice in choices.items() if name in cold}
     recognizers = {name: _load(args.bundle, choice, options) for name, choice in choices.items()}
     times = measure_times(recognizers, clip, args.warmup, args.iterations)
     meter = find_meter()
@@ -125,6 +129,20 @@ def _run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, result)
     return 0
+
+
+def _start_all(
+    path: str, choices: Mapping[str, Choice], options: EngineOptions, inputs: InputChoice
+) -> Tuple[Dict[str, ColdStart], List[Dict[str, str]]]:
+    """Return what the start of each costs, and which ones fail, with the reason."""
+    cold: Dict[str, ColdStart] = {}
+    failed = []
+    for name, choice in choices.items():
+        try:
+            cold[name] = measure_cold_start(path, choice, options, inputs)
+        except EdgeError as error:
+            failed.append({"engine": choice.entry.name, "precision": choice.precision, "why": str(error)})
+    return cold, failed
 
 
 def _stream(args: argparse.Namespace, recognizer: ActionRecognizer, clip: ClipInput) -> Any:

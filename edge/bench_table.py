@@ -91,7 +91,7 @@ def _power_line(result: Mapping[str, Any]) -> str:
 
 
 def _not_run(entry: Mapping[str, str]) -> str:
-    return f"not run: {entry['engine']}: {entry['why']}"
+    return f"not run: {' '.join(entry[key] for key in ('engine', 'precision') if key in entry)}: {entry['why']}"
 
 
 def _table(result: Mapping[str, Any]) -> List[Tuple[str, ...]]:

@@ -73,7 +73,10 @@ def measure_cold_start(path: str, choice: Choice, options: EngineOptions, inputs
 def main() -> None:
     """Measure what the command line says and print it."""
     order = json.loads(sys.argv[1])
-    print(json.dumps(asdict(_measure(order))))
+    try:
+        print(json.dumps(asdict(_measure(order))))
+    except EdgeError as error:
+        sys.exit(str(error).splitlines()[0])  # the last words that the process which asked will tell
 
 
 def _measure(order: Dict[str, Any]) -> ColdStart:

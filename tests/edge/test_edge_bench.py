@@ -90,6 +90,28 @@ def test_compare_has_a_row_for_all_that_works_here_and_a_reason_for_the_rest(mak
         assert entry["why"] and f"not run: {entry['engine']}: {entry['why']}" in printed
 
 
+@pytest.mark.parametrize("broken", ["onnxruntime int8", "onnxruntime"])
+def test_compare_goes_on_without_what_does_not_start(make_bundle, tmp_path, quick, capsys, monkeypatch, broken):
+    """A wheel of ONNX Runtime lists providers whose libraries are not there."""
+
+    def start(path, choice, *_):
+        if f"{choice.entry.name} {choice.precision}".startswith(broken):
+            raise EdgeError("its libraries are not there")
+        return ColdStart(1.0, 2.0, 3.0, None)
+
+    monkeypatch.setattr(bench, "measure_cold_start", start)
+    monkeypatch.setattr(bench, "ENGINES", [entry for entry in bench.ENGINES if entry.name == "onnxruntime"])
+    folder = make_bundle("skeleton")
+    if broken == "onnxruntime":
+        assert bench.main([f"--bundle={folder}", "--compare"]) == 1
+        assert capsys.readouterr().err.count("its libraries are not there") == 2
+        return
+    assert bench.main([f"--bundle={folder}", ORT, "--precision=int8"]) == 1
+    result = measured(folder, tmp_path, "--compare")
+    assert [(row["engine"], row["precision"]) for row in result["rows"]] == [("onnxruntime", "fp32")]
+    assert "not run: onnxruntime int8: its libraries are not there" in capsys.readouterr().out
+
+
 def test_an_engine_that_is_named_must_be_there(make_bundle, capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     folder = make_bundle("skeleton")
@@ -148,7 +170,8 @@ def test_a_failure_in_the_new_process_is_told(make_bundle):
     folder = make_bundle("skeleton")
     choice = choose(ActionRecognizer.from_bundle(folder, "onnxruntime").bundle, "onnxruntime")
     (folder / "model.fp32.onnx").write_bytes(b"")
-    with pytest.raises(EdgeError, match="engine 'onnxruntime', precision 'fp32' fails in a new process"):
+    cannot_load = "engine 'onnxruntime', precision 'fp32' fails in a new process: .*model.fp32.onnx"
+    with pytest.raises(EdgeError, match=cannot_load):
         measure_cold_start(folder, choice, EngineOptions(), InputChoice())
 
 
