@@ -165,7 +165,9 @@ def main(argv: list[str] | None = None) -> int:
     from hartx.run import load_run
 
     try:
-        formats.check_options(args.formats or [formats.BY_NAME[name] for name in formats.DEFAULT], options)
+        chosen = args.formats or [formats.BY_NAME[name] for name in formats.DEFAULT]
+        formats.check_options(chosen, options)
+        formats.check_packages(chosen)
         run = load_run(args.workdir)
         check_target(args.bundle, run)  # before recordings are opened, which may take a while
         clips = RunClips(run.config)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,8 @@ class Format:
       purpose: what it is for.
       file: its name in the bundle.
       beside: names of further files that belong to it.
+      package: what making it needs beyond requirements.txt; None for nothing.
+      requirements: the file that installs it.
       made_from: the format that it is made from or compared with, which must be exported too; None for the first one.
       precision: what `edge` calls it; None if no engine of `edge` runs it.
       options: the fields of `Options` that it honours.
@@ -86,6 +89,8 @@ class Format:
     options: frozenset[str]
     tolerance: Tolerance
     maker: str
+    package: str | None = None
+    requirements: str = "requirements.txt"
     made_from: str | None = "onnx-fp32"
     beside: tuple[str, ...] = ()
 
@@ -137,6 +142,8 @@ FORMATS = (
         options=frozenset({"batch", "softmax", "calibration_clips", "calibrator", "keep_float", "max_drop"}),
         tolerance=Tolerance(absolute=0, relative=0.3),
         maker="export.openvino:make_openvino",
+        package="openvino",
+        requirements="edge/requirements-openvino.txt",
         made_from="onnx-int8",
         beside=("model.int8.bin",),
     ),
@@ -193,6 +200,20 @@ def check_options(formats: Sequence[Format], options: Options) -> None:
         if not any(name in row.options for row in formats):
             chosen, honour = _names(formats), _names(row for row in FORMATS if name in row.options)
             raise ExportError(f"--{name} was given, which {chosen} cannot honour; {honour} can")
+
+
+def check_packages(formats: Sequence[Format]) -> None:
+    """Check that what the chosen formats are made with is installed.
+
+    Raises:
+      ExportError: with what to install.
+    """
+    for row in formats:
+        if row.package is not None and importlib.util.find_spec(row.package) is None:
+            raise ExportError(
+                f"{row.name} needs the package {row.package}, which is not installed\n"
+                f"  pip install -r {row.requirements}, or export without it"
+            )
 
 
 def _names(formats: Iterable[Format]) -> str:

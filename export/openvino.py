@@ -15,7 +15,7 @@ import onnx
 from export import cpu_graph, parity
 from export.calibration import Calibration, Calibrator, int8_scale
 from export.errors import ExportError
-from export.formats import BY_NAME
+from export.formats import BY_NAME, check_packages
 from export.parity import Compute
 from export.product import Job, Product
 from export.session import in_batches
@@ -142,11 +142,7 @@ def metadata(model: openvino.Model) -> dict[str, str]:
 
 
 def _openvino() -> openvino:
-    try:
-        from edge.engines.openvino import openvino
-    except ImportError:
-        raise ExportError(
-            "openvino-int8 needs OpenVINO, which is not installed\n"
-            "  pip install -r edge/requirements-openvino.txt, or export without it"
-        ) from None
+    check_packages([BY_NAME["openvino-int8"]])
+    from edge.engines.openvino import openvino
+
     return openvino

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from export import formats
+from export.__main__ import main
 from export.errors import ExportError
 from export.formats import BY_NAME, FORMATS, Options, Tolerance, check_options, parse
 
@@ -91,3 +93,14 @@ def test_help_tells_every_format_and_imports_nothing_heavy(repository):
     assert done.stdout.rstrip().endswith("set()"), done.stdout + done.stderr
     for row in FORMATS:
         assert row.name in done.stdout and row.file in done.stdout
+
+
+def test_what_a_format_is_made_with_is_missed_before_anything_is_made(monkeypatch, capsys, tmp_path):
+    """Not after tracing and calibration: the run is not even looked for."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
+    formats = "--formats=onnx-fp32,onnx-int8,openvino-int8"
+    assert main([f"--workdir={tmp_path / 'none'}", f"--bundle={tmp_path / 'b'}", formats]) == 1
+    assert "pip install -r edge/requirements-openvino.txt" in capsys.readouterr().err
+    assert main([f"--workdir={tmp_path / 'none'}", f"--bundle={tmp_path / 'b'}", "--formats=onnx-fp32"]) == 1
+    assert "openvino" not in capsys.readouterr().err
