@@ -15,8 +15,8 @@ def get_config() -> ConfigDict:
     config.validation_subject = 0  # a training subject held out to select the best checkpoint; 0: none
 
     config.dataset = ConfigDict()
-    config.dataset.name = "auto"  # auto: utd_mhad where raw_dir is given, else synthetic_mhad
-    config.dataset.raw_dir = ""  # the recordings as the authors publish them: folders or zips
+    config.dataset.name = "auto"  # utd_mhad (auto with a raw_dir), synthetic_mhad (without), video_folder
+    config.dataset.raw_dir = ""  # recordings as the authors publish them: folders or zips; video_folder: CLASS/CLIP
     config.dataset.data_dir = ""  # where prepared datasets are kept; "": TFDS_DATA_DIR or ~/tensorflow_datasets
     config.dataset.allow_partial = False  # go on with the sound recordings where some are damaged or missing
     config.dataset.cache_gib = 2.0  # recordings kept in memory, undecoded, up to this size

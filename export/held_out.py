@@ -61,10 +61,8 @@ def hold_out(calibrator: Calibrator, count: int, instead: str) -> HeldOut:
     if validation := calibrator.clips.entries("validation"):
         return HeldOut("validation", tuple(choose_stratified(validation, count)), subjects)
     if len(subjects) < 2:
-        raise ExportError(
-            f"a training subject is held out to compare int8 with float on, but there is only subject {subjects[0]}\n"
-            f"  Give {instead}"
-        )
+        only = f"there is only subject {subjects[0]}" if subjects[0] else "the recordings do not tell who is in them"
+        raise ExportError(f"a training subject is held out to compare int8 with float on, but {only}\n  Give {instead}")
     *others, last = subjects
     entries = choose_stratified([entry for entry in train if entry.subject == last], count)
     return HeldOut("train", tuple(entries), tuple(others))

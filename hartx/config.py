@@ -27,7 +27,7 @@ FREE_FIELDS = (
 )
 
 _CHOICES = {
-    "dataset.name": ("auto", "utd_mhad", "synthetic_mhad"),
+    "dataset.name": ("auto", "utd_mhad", "synthetic_mhad", "video_folder"),
     "clip.sampling": ("uniform", "window"),
     "clip.skeleton_layout": ("kinect20", "kinect25"),
     "model.dtype": ("float32", "bfloat16"),

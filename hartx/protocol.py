@@ -73,7 +73,8 @@ def sides(protocol: str, recordings: Sequence[RecordingId], validation_subject: 
       HartxError: for an unknown protocol, a validation subject that does not train, or no recording to train on.
     """
     test = is_test(protocol, recordings)
-    validation = [not t and r.subject == validation_subject for t, r in zip(test, recordings, strict=True)]
+    held_out = validation_subject or None  # subject 0 is of recordings that do not tell who is in them
+    validation = [not t and r.subject == held_out for t, r in zip(test, recordings, strict=True)]
     train = [not t and not v for t, v in zip(test, validation, strict=True)]
     present = sorted({r.subject for r in recordings})
     if validation_subject and not any(validation):
@@ -82,12 +83,19 @@ def sides(protocol: str, recordings: Sequence[RecordingId], validation_subject: 
             f"protocol {protocol} (subjects present: {present})"
         )
     if not any(train):
-        raise HartxError(f"protocol {protocol} leaves nothing to train on (subjects present: {present})")
+        raise HartxError(
+            f"protocol {protocol} leaves nothing to train on (subjects present: {present}){_nobody(present)}"
+        )
 
     def indices(mask: list[bool]) -> tuple[int, ...]:
         return tuple(i for i, chosen in enumerate(mask) if chosen)
 
     return Sides(indices(train), indices(validation), indices(test))
+
+
+def _nobody(subjects: Sequence[int]) -> str:
+    """Return what to do where recordings do not tell who is in them; nothing where they do."""
+    return "; split them at random: --config.protocol=random80:0" if list(subjects) == [0] else ""
 
 
 def folds(protocol: str, seed: int, subjects: Sequence[int]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 from flax import nnx
 from ml_collections import ConfigDict
 
-from datasets.utd_mhad.locking import locked
+from datasets.locking import locked
 from hartx import config as configs
 from hartx.checkpoint import Checkpoints
 from hartx.data import Recordings, dataset_name, input_specs
@@ -58,6 +58,8 @@ def config_digest(config: ConfigDict) -> str:
     """Return the SHA-256 (hex) of what a config computes: equal where only `FREE_FIELDS` differ."""
     fields = {k: v for k, v in configs.flatten(config).items() if k not in configs.FREE_FIELDS}
     fields["dataset.name"] = dataset_name(config)  # "auto" goes by raw_dir, which is free
+    if dataset_name(config) == "video_folder":  # UTD-MHAD is the same wherever it lies, a folder of clips is not
+        fields["dataset.raw_dir"] = str(Path(config.dataset.raw_dir).expanduser().resolve())
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

@@ -17,7 +17,7 @@ from datasets.errors import DatasetError
 from datasets.synthetic_mhad.motions import MOTIONS
 from datasets.synthetic_mhad.recording import Task, write_recording
 from datasets.utd_mhad import SUBJECTS, RecordingId
-from datasets.utd_mhad.workers import Workers, num_cores
+from datasets.workers import Workers, num_cores
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -146,7 +146,7 @@ def prepare(
     # TFDS takes seconds to load; whoever only writes raw recordings does without.
     import tensorflow_datasets as tfds
 
-    from datasets.utd_mhad.locking import locked
+    from datasets.locking import locked
     from datasets.utd_mhad.utd_mhad_dataset_builder import Builder
 
     selection = select(subjects, actions, trials, size, seed)

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from datasets.errors import DatasetError
-from datasets.utd_mhad.locking import locked
+from datasets.locking import locked
 
 # The same files under two names of the host.
 HOSTS = ("https://personal.utdallas.edu/", "https://www.utdallas.edu/")

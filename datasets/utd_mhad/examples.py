@@ -56,8 +56,12 @@ def make_example(recording: Recording) -> dict[str, Any]:
 
 def encode_rgb(video: Video) -> dict[str, Any]:
     """Return JPEG files of a video's frames, the shorter side at most `RGB_SHORT_SIDE` pixels."""
-    frames = [_encode(".jpg", _shrink(f)[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)) for f in video.frames]
-    return {"frames": frames, "time_s": _times(len(frames), video.rate_hz)}
+    return {"frames": [encode_frame(f) for f in video.frames], "time_s": _times(len(video.frames), video.rate_hz)}
+
+
+def encode_frame(frame: np.ndarray) -> bytes:
+    """Return the JPEG file of one (H, W, 3) uint8 RGB frame, the shorter side at most `RGB_SHORT_SIDE` pixels."""
+    return _encode(".jpg", _shrink(frame)[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
 
 
 def encode_depth(depth: np.ndarray) -> dict[str, Any]:

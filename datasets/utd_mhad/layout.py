@@ -121,7 +121,8 @@ def scan(raw_dir: Path, expected: Collection[RecordingId]) -> Inventory:
         raise DatasetError(
             f"raw_dir {raw_dir} holds no recordings\n"
             f"  expected files named {NAME_PATTERN}\n"
-            "  in folders or in the authors' zips (RGB.zip, Depth.zip, Skeleton.zip, Inertial.zip)"
+            "  in folders or in the authors' zips (RGB.zip, Depth.zip, Skeleton.zip, Inertial.zip)\n"
+            "  for clips of your own, a folder a class: --config.dataset.name=video_folder"
             + "".join(f"\n  {problem}" for problem in problems)
         )
     found = {(key.subject, modality) for key, files in recordings.items() for modality in files}

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import io
 import logging
-import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import absl.logging
-
-from datasets.errors import DatasetError
+from datasets.conversion import convert_once, explained, open_prepared
 from datasets.utd_mhad.download import download
 from datasets.utd_mhad.layout import Inventory, scan
-from datasets.utd_mhad.locking import locked
 from datasets.utd_mhad.recordings import EXPECTED, NAME, VERSION, RecordingId
-from datasets.utd_mhad.workers import Workers, num_cores
+from datasets.workers import Workers, num_cores
 
 # TFDS is imported where it is used: the worker processes import this package and have no use for it.
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
 _log = logging.getLogger(__name__)
+
+_ROOM = "about 0.3 GB for depth, skeletons and inertial of all subjects, 1.2 GB with rgb"
 
 
 def prepare(
@@ -60,39 +55,18 @@ def prepare(
       DatasetError: if the raw recordings cannot be had or are not sound, or the disk is full.
     """
     data_dir = Path(data_dir).expanduser()
-    try:
+    with explained(data_dir, _ROOM):
         if raw_dir is None:
             raw_dir = download(data_dir / "downloads" / NAME, ca_bundle=ca_bundle, progress=progress)
         inventory = scan(Path(raw_dir).expanduser(), expected)
         prepared = data_dir / NAME / _config_name(inventory, allow_partial) / VERSION
-        if not prepared.exists():
-            with locked(data_dir / NAME):
-                if not prepared.exists():  # another process may have made it meanwhile
-                    _remove_unfinished(data_dir / NAME)
-                    workers = Workers(num_workers or num_cores(), progress)
-                    _convert(inventory, data_dir, prepared, allow_partial, workers)
-    except (OSError, RuntimeError) as error:
-        explanation = _explanation(error, data_dir)
-        if explanation is None:
-            raise
-        raise DatasetError(explanation) from error
-    return _open(prepared)
+        workers = Workers(num_workers or num_cores(), progress)
+        convert_once(prepared, lambda: _convert(inventory, data_dir, prepared, allow_partial, workers))
+    return open_prepared(prepared)
 
 
 def _config_name(inventory: Inventory, allow_partial: bool) -> str:
     return inventory.fingerprint + ("-partial" if allow_partial else "")
-
-
-def _remove_unfinished(dataset_dir: Path) -> None:
-    """Remove what a conversion that was killed left; the lock says that none is under way."""
-    for folder in dataset_dir.glob("*/incomplete.*"):
-        shutil.rmtree(folder)
-        _remove_if_empty(folder.parent)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _convert(inventory: Inventory, data_dir: Path, prepared: Path, allow_partial: bool, workers: Workers) -> None:
@@ -101,47 +75,7 @@ def _convert(inventory: Inventory, data_dir: Path, prepared: Path, allow_partial
     for absent in inventory.absent:
         _log.warning("%s: %s", inventory.raw_dir, absent)
     config = RawConfig(prepared.parent.name, None, inventory=inventory, allow_partial=allow_partial, workers=workers)
-    try:
-        with workers, _quiet_tfds():
-            Builder(data_dir=data_dir, config=config).download_and_prepare(
-                file_format="array_record", download_dir=data_dir / "downloads"
-            )
-    finally:
-        _remove_if_empty(prepared.parent)
-
-
-@contextlib.contextmanager
-def _quiet_tfds() -> Iterator[None]:
-    """Keep TFDS from telling of a download that there is not; what goes wrong is raised anyway."""
-    import tensorflow_datasets as tfds
-
-    verbosity = absl.logging.get_verbosity()
-    tfds.disable_progress_bar()  # the workers have one, of recordings
-    absl.logging.set_verbosity(absl.logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        absl.logging.set_verbosity(verbosity)
-
-
-def _open(prepared: Path) -> tfds.core.DatasetBuilder:
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder_from_directory(prepared)
-    for problem in builder.info.metadata["left_out"]:
-        _log.warning("left out: %s", problem)
-    return builder
-
-
-def _explanation(error: OSError | RuntimeError, data_dir: Path) -> str | None:
-    """Return what a user is told of an error, None where it is a fault of ours."""
-    # array_record tells of a full disk by a RuntimeError.
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-    if full or "No space left on device" in str(error):
-        return (
-            f"the disk of {data_dir} is full; nothing half-made was kept\n"
-            "  expected room: about 0.3 GB for depth, skeletons and inertial of all subjects, 1.2 GB with rgb\n"
-            "  free some, or give another folder (--data_dir, config.dataset.data_dir)"
+    with workers:
+        Builder(data_dir=data_dir, config=config).download_and_prepare(
+            file_format="array_record", download_dir=data_dir / "downloads"
         )
-    return f"cannot prepare the dataset in {data_dir}: {error}" if isinstance(error, OSError) else None

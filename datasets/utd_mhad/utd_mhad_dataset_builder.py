@@ -16,7 +16,7 @@ from datasets.utd_mhad.examples import find_damage, make_example
 from datasets.utd_mhad.layout import Inventory, Problem, Recording
 from datasets.utd_mhad.readers import NUM_INERTIAL, NUM_JOINTS
 from datasets.utd_mhad.recordings import ACTIONS, NAME, VERSION
-from datasets.utd_mhad.workers import Workers
+from datasets.workers import Workers
 
 _WAYS_ON = "Repair the files, or go on with the sound ones: allow_partial (--allow_partial)."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -178,8 +178,16 @@ def dataset_name(config: ConfigDict) -> str:
 
 
 def _prepare(config: ConfigDict, data_dir: Path, progress: bool) -> Any:
-    from datasets import synthetic_mhad, utd_mhad  # TFDS takes a second to import
+    from datasets import synthetic_mhad, utd_mhad, video_folder  # TFDS takes a second to import
 
+    if dataset_name(config) == "video_folder":
+        if not config.dataset.raw_dir:
+            raise HartxError(
+                "config.dataset.name='video_folder' was given without config.dataset.raw_dir, the folder of the clips"
+            )
+        return video_folder.prepare(
+            config.dataset.raw_dir, data_dir, allow_partial=config.dataset.allow_partial, progress=progress
+        )
     if dataset_name(config) == "utd_mhad":
         return utd_mhad.prepare(
             config.dataset.raw_dir or None,
@@ -207,6 +215,16 @@ def _depth_delay_s(config: ConfigDict) -> float:
     return utd_mhad.DEPTH_DELAY_S if dataset_name(config) == "utd_mhad" else 0.0
 
 
+def _check_streams(config: ConfigDict, features: Collection[str]) -> None:
+    """Raise HartxError for a stream that a dataset has nothing of at all."""
+    absent = [stream for stream in config.streams if stream not in features]
+    if absent:
+        raise HartxError(
+            f"{dataset_name(config)} has no {', '.join(absent)}, which config.streams={config.streams} needs; "
+            "clips of colour video are for configs/rgb.py"
+        )
+
+
 def open_recordings(config: ConfigDict, progress: bool = True) -> Recordings:
     """Return the config's recordings; prepares the dataset first where that has not been done yet.
 
@@ -218,6 +236,7 @@ def open_recordings(config: ConfigDict, progress: bool = True) -> Recordings:
 
     data_dir = Path(config.dataset.data_dir or tfds.core.constants.DATA_DIR).expanduser()
     builder = _prepare(config, data_dir, progress)
+    _check_streams(config, builder.info.features)
     records = builder.as_data_source("+".join(sorted(builder.info.splits)))
     source = RecordingSource(
         records,

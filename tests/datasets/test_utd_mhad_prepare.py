@@ -20,11 +20,11 @@ import tensorflow_datasets as tfds
 
 from datasets import utd_mhad
 from datasets.errors import DatasetError
+from datasets.locking import locked
 from datasets.utd_mhad import MODALITIES, RecordingId
 from datasets.utd_mhad.__main__ import main
-from datasets.utd_mhad.locking import locked
 from datasets.utd_mhad.utd_mhad_dataset_builder import Builder
-from datasets.utd_mhad.workers import Workers
+from datasets.workers import Workers
 from tests.datasets import utd_mhad_raw as raw
 
 ROOT = Path(__file__).parents[2]

@@ -13,6 +13,7 @@ from hartx.errors import HartxError
 
 EXPERIMENTS = (
     "rgb",
+    "rgb:small",
     "depth",
     "depth:video",
     "skeleton",

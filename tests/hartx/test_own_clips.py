@@ -1,0 +1,92 @@
+"""Training on a folder of anybody's clips, with classes of its own."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import rgb, skeleton
+from hartx.data import open_recordings
+from hartx.errors import HartxError
+from hartx.evaluate import evaluate
+from hartx.run import load_run, run_name
+from hartx.train import train
+from tests.datasets.video_clips import write_clip
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    for action, codec in (("push", "mpeg4"), ("wave", "mpeg4"), ("zoom in", "libx264")):
+        for person in ("anna", "ben"):
+            for take in range(2):
+                write_clip(folder / action / person / f"{take}.mp4", codec=codec, bright=8 * take)
+    return folder
+
+
+@pytest.fixture
+def config(clips, tmp_path):
+    config = rgb.get_config("small")
+    config.dataset.name = "video_folder"
+    config.dataset.raw_dir = str(clips)
+    config.dataset.data_dir = str(tmp_path / "tfds")
+    config.clip.resize, config.clip.crop, config.clip.num_frames = 20, 16, 4
+    config.model.video.width = 4
+    config.batch_size, config.num_epochs = 6, 1
+    return config
+
+
+def test_a_run_has_the_classes_of_the_folders(config, tmp_path):
+    train(config, tmp_path / "run")
+    report = evaluate(config, tmp_path / "run")
+    assert report["dataset"] == "video_folder" and report["clips"] == 6 and report["test_subjects"] == [2]
+    assert list(report["per_class"]) == ["push", "wave", "zoom in"]
+    run = load_run(tmp_path / "run")
+    assert run.labels == ("push", "wave", "zoom in")
+    inputs = {"rgb": jnp.zeros((2, 4, 16, 16, 3))}
+    assert run.model(inputs).shape == (2, 3)
+
+
+def test_frames_reach_the_network_in_their_order(config):
+    """They become brighter from frame to frame, and so does what is read of them."""
+    recordings = open_recordings(config, progress=False)
+    for index in recordings.kept:
+        track = recordings.source[index].tracks["rgb"]
+        means = [frame.mean() for frame in track.values]
+        assert len(means) == 9 and np.all(np.diff(means) > 0)
+
+
+def test_without_people_only_a_random_split_is_possible(config, tmp_path):
+    for action in ("push", "wave"):
+        for take in range(4):
+            write_clip(tmp_path / "clips" / action / f"{take}.mp4")
+    config.dataset.raw_dir = str(tmp_path / "clips")
+    with pytest.raises(HartxError, match=r"nothing to train on .*; split them at random: --config.protocol=random80:0"):
+        open_recordings(config, progress=False)
+    config.protocol = "random80:0"
+    sides = open_recordings(config, progress=False).sides
+    assert (len(sides.train), len(sides.test)) == (6, 2)
+
+
+def test_streams_that_clips_have_not_are_refused(clips, tmp_path):
+    config = skeleton.get_config()
+    config.dataset.name, config.dataset.raw_dir = "video_folder", str(clips)
+    config.dataset.data_dir = str(tmp_path)
+    with pytest.raises(HartxError, match=r"video_folder has no skeleton, .* configs/rgb.py"):
+        open_recordings(config, progress=False)
+
+
+def test_the_folder_has_to_be_given(config):
+    config.dataset.raw_dir = ""
+    with pytest.raises(HartxError, match=r"without config\.dataset\.raw_dir, the folder of the clips"):
+        open_recordings(config, progress=False)
+
+
+def test_runs_on_other_clips_have_another_name(config):
+    """A sweep finds its runs by their names; UTD-MHAD is the same wherever it lies, clips are not."""
+    first = run_name(config)
+    config.dataset.raw_dir += "/../other"
+    assert run_name(config) != first
+    config.dataset.name = "utd_mhad"
+    first = run_name(config)
+    config.dataset.raw_dir = "elsewhere"
+    assert run_name(config) == first
