@@ -22,8 +22,10 @@ from rich.table import Table
 
 from hartx import config as configs
 from hartx.commit import git_commit
+from hartx.config import learns_joints
 from hartx.data import Clip, Recordings, dataset_name, eval_clips, open_recordings
 from hartx.jit import jit
+from hartx.joint_error import joint_errors_cm
 from hartx.mesh import Devices, make_devices
 from hartx.metrics import classification_metrics
 from hartx.plots import draw_confusion_matrix, draw_training_curves
@@ -159,6 +161,7 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         "streams": list(config.streams),
         **classification_metrics(predictions.labels, predictions.probabilities, run.labels),
         "missing": _missing(config.streams, absences, without),
+        "joint_error_cm": joint_errors_cm(config, run.model, recordings, "test") if learns_joints(config) else None,
         "train_clips": len(recordings.sides.train),
         "test_subjects": sorted({int(subject) for subject in predictions.subjects}),
         "parameters": costs.parameters,
@@ -207,6 +210,11 @@ def show_report(report: dict[str, Any], workdir: Path) -> None:
     table.add_row("GFLOPs a clip", f"{report['flops'] / 1e9:.2f}")
     table.add_row("training", f"{report['training_s'] / 60:.1f} min, {report['steps']} steps")
     table.add_row("memory in training, at most", f"{report['peak_memory_bytes'] / 2**30:.2f} GiB")
+    if report["joint_error_cm"]:
+        joints = report["joint_error_cm"]
+        farthest = max(joints, key=joints.__getitem__)
+        mean = sum(joints.values()) / len(joints)
+        table.add_row("joints found", f"{mean:.1f} cm off, {farthest} {joints[farthest]:.1f}")
     table.add_row("calibration error", f"{report['ece']:.2%}")
     for entry in report["missing"]:
         table.add_row(f"top-1 without {' and '.join(entry['absent'])}", f"{entry['top1']:.2%}")

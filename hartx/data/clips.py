@@ -22,7 +22,7 @@ from edge.preprocess import (
 from edge.sampling import Track, common_span, nearest, segment_times
 from hartx.config import learns_joints
 from hartx.data.depth_transforms import Square, depth_clip, joints_in_square, place_square
-from hartx.data.draws import draw_clip
+from hartx.data.draws import NO_DRAW, draw_clip
 from hartx.data.inertial_transforms import augment_inertial
 from hartx.data.skeleton_transforms import skeleton_clip
 from hartx.data.source import Recording
@@ -156,6 +156,15 @@ def _joints_of_frames(recording: Recording, instants: np.ndarray, square: Square
     shown = recording.tracks["depth"].time_s
     joints = read_track("skeleton", recording.skeleton, shown[nearest(shown, instants)])
     return joints_in_square(joints, square).reshape(shape)
+
+
+def depth_and_joints(recording: Recording, spec: DepthSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Return the depth of a whole recording as the device sees it, (T, H, W, 1), and the joints in it, (T, 3 J)."""
+    start_s, stop_s = common_span(recording.tracks)
+    instants = View(start_s, stop_s).instants(spec.num_frames, 0.5)
+    square = place_square(thin_depth(read_track("depth", recording.tracks["depth"], instants), spec), spec, NO_DRAW)
+    clip = prepare_clip(recording.tracks, {"depth": spec}, (start_s, stop_s), 0.5)["depth"]
+    return clip, _joints_of_frames(recording, instants, square)
 
 
 def test_clips(recording: Recording, config: ConfigDict, specs: Specs) -> list[dict[str, np.ndarray]]:

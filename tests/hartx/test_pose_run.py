@@ -4,12 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from datasets.utd_mhad import DEPTH_DELAY_S
-from hartx.data import open_recordings, training_batches
+from hartx import joint_error
+from hartx.data import Recordings, clips, input_specs, open_recordings, training_batches
+from hartx.data.clips import depth_and_joints
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate
-from hartx.models.pose_lstm import BLEND_INPUT, JOINTS_INPUT
+from hartx.models.pose_lstm import BLEND_INPUT, JOINTS, JOINTS_INPUT, PoseNet
 from hartx.progress import read_metrics
 from hartx.train import train
 from hartx.train_step import make_batch
@@ -38,6 +41,8 @@ def test_a_run_learns_joints_and_is_tested_without_skeletons(config, tmp_path):
     assert (tmp_path / "checkpoints").exists()
     report = evaluate(config, tmp_path)
     assert report["streams"] == ["depth"] and report["clips"] > 0 and report["missing"] == []
+    assert list(report["joint_error_cm"]) == list(JOINTS)
+    assert all(1 < error < 100 for error in report["joint_error_cm"].values())
 
 
 def test_skeletons_are_read_for_training_alone(config):
@@ -48,6 +53,36 @@ def test_skeletons_are_read_for_training_alone(config):
     recordings = open_recordings(config)
     assert set(next(training_batches(recordings, config))["inputs"]) == {"depth"}
     assert recordings.source[0].skeleton is None
+
+
+def test_an_error_is_the_distance_at_the_scale_of_the_square(config, monkeypatch):
+    recordings = open_recordings(config)
+    indices = recordings.indices("test")[:3]
+    spec = input_specs(config)["depth"]
+    answers = [depth_and_joints(recordings.source[index], spec) for index in indices]
+    monkeypatch.setattr(Recordings, "indices", lambda self, side: indices)
+    off = np.zeros((20, 3), np.float32)
+    off[JOINTS.index("right_hand")] = (0.03, 0.0, 0.04)
+    told = iter([joints + off.reshape(-1) for _, joints in answers])
+    monkeypatch.setattr(joint_error, "_pose", lambda model: model)
+    monkeypatch.setattr(joint_error, "jit", lambda _: lambda state, clip: next(told)[None])
+    errors = joint_error.joint_errors_cm(config, PoseNet(2, rngs=nnx.Rngs(0)), recordings, "test")
+    assert errors["right_hand"] == pytest.approx(0.05 * 100 * spec.extent_m, rel=1e-4)
+    assert max(error for joint, error in errors.items() if joint != "right_hand") < 1e-3
+
+
+def test_what_errors_are_measured_on_is_what_the_device_sees(config):
+    recordings = open_recordings(config)
+    recording = recordings.source[recordings.indices("test")[0]]
+    clip, joints = depth_and_joints(recording, input_specs(config)["depth"])
+    config.clip.views = 1
+    (seen,) = clips.test_clips(recording, config, input_specs(config))
+    np.testing.assert_array_equal(clip, seen["depth"])
+    # The joints lie on the body: where one of the trunk is, the picture is not background.
+    x, y = joints.reshape(-1, 20, 3)[:, JOINTS.index("spine"), :2].T
+    side = clip.shape[1]
+    rows, columns = (np.clip(((0.5 + v) * side).astype(int), 0, side - 1) for v in (-y, x))
+    assert (clip[np.arange(len(clip)), rows, columns, 0] > 0).mean() > 0.9
 
 
 def test_only_the_real_recordings_show_late_what_their_skeletons_say(config, tmp_path):
