@@ -2,6 +2,7 @@
 
 python main.py --config=configs/fusion.py                        train, then test
 python main.py --config=configs/skeleton.py --config.num_epochs=50 --workdir=runs/a
+python main.py --config=configs/rgb.py:small --config.dataset.name=video_folder --config.dataset.raw_dir=CLIPS
 python main.py --config=configs/prune.py --config.prune.workdir=runs/a --workdir=runs/b      a smaller one of it
 python main.py --workdir=runs/a                                  go on with a run
 python main.py --workdir=runs/a --mode=evaluate                  test it again

@@ -216,6 +216,8 @@ def _parse(values: Mapping[str, Any], folder: Path, where: Path) -> Bundle:
     wrong = None
     if not labels or not all(isinstance(label, str) for label in labels):
         wrong = "labels must be a list of names"
+    elif len(set(labels)) < len(labels):
+        wrong = f"the labels name {next(label for label in labels if labels.count(label) > 1)!r} more than once"
     elif not shape or shape[-1] != len(labels):
         wrong = f"there are {len(labels)} labels for an output of shape {shape}"
     elif kind not in OUTPUTS:

@@ -10,6 +10,7 @@ Arrays leave here as (T, H, W, C) and (T, F) float32.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Sequence
 
@@ -109,14 +110,31 @@ def spec_from_dict(modality: str, values: Mapping[str, Any]) -> Any:
     """Return the specification of a modality from plain values.
 
     Raises:
-      ValueError: for an unknown modality or field.
+      ValueError: for an unknown modality or field, or a value that no clip can be made with.
     """
     if modality not in SPECS:
         raise ValueError(f"modality {modality!r} was given; one of {sorted(SPECS)} is expected")
     known = {field.name for field in dataclasses.fields(SPECS[modality])}
     if set(values) - known:
         raise ValueError(f"{modality}: {sorted(set(values) - known)} was given; {sorted(known)} is expected")
-    return SPECS[modality](**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    for name, value in given.items():
+        usual = getattr(SPECS[modality](), name)
+        if not _is_like(value, usual, may_be_negative=name == "mean"):
+            raise ValueError(f"{modality}: {name} is {value!r}; something like {usual!r} is expected")
+    return SPECS[modality](**given)
+
+
+def _is_like(value: Any, usual: Any, may_be_negative: bool) -> bool:
+    """Return whether a value is of the kind of another one: text, a whole number, or numbers above 0, as many."""
+    if isinstance(usual, tuple):
+        alike = isinstance(value, tuple) and len(value) == len(usual)
+        return alike and all(_is_like(v, u, may_be_negative) for v, u in zip(value, usual))
+    if isinstance(usual, str):
+        return isinstance(value, str)
+    if isinstance(value, bool) or not isinstance(value, int if isinstance(usual, int) else (int, float)):
+        return False
+    return math.isfinite(value) and (value > 0 or may_be_negative)
 
 
 # --- colour ---------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ import onnx
 from rich.table import Table
 
 from export.calibration import Calibrator, int8_scale
+from export.clips import choose_stratified
 from export.estimators import ESTIMATORS, estimate
-from export.held_out import hold_out
+from export.held_out import hold_out, named
 from export.inputs import ModelInput, to_feeds
 from export.outputs import Score, log_probabilities
 from export.quantize import quantized
@@ -29,15 +30,15 @@ class Choice:
     Attributes:
       estimator: the chosen one: the highest top-1, among equals the lowest negative log-likelihood.
       subjects: whose clips the ranges came from.
-      held_out: the subject on whose clips the int8 models were compared.
-      trained_on: whether the network was trained on that subject's recordings.
+      held_out: the subject on whose clips the int8 models were compared; None if on other clips of the same.
+      trained_on: whether the network was trained on these recordings.
       clips: number of these clips.
       scores: estimator to score, and `FLOAT` to that of the float model, which is no candidate.
     """
 
     estimator: str
     subjects: tuple[int, ...]
-    held_out: int
+    held_out: int | None
     trained_on: bool
     clips: int
     scores: Mapping[str, Score]
@@ -55,7 +56,7 @@ class Choice:
     def table(self) -> Table:
         """Return the comparison for people."""
         seen = "trained on" if self.trained_on else "not trained on"
-        table = Table(title=f"int8 on subject {self.held_out} ({seen}), {self.clips} clips")
+        table = Table(title=f"int8 on {named(self.held_out)} ({seen}), {self.clips} clips")
         for column, justify in (("estimator", "left"), ("top-1", "right"), ("NLL", "right"), ("", "left")):
             table.add_column(column, justify=justify)  # type: ignore[arg-type]
         for name, score in self.scores.items():
@@ -75,16 +76,17 @@ def choose_estimator(calibrator: Calibrator, count: int, layers: Collection[str]
       layers: names of the convolutions that become int8; None for all that may.
 
     Raises:
-      ExportError: if there is one training subject only, or see `Calibrator.measure`.
+      ExportError: see `hold_out` and `Calibrator.measure`.
     """
-    held_out = hold_out(calibrator, count, "--calibrator=percentile-99.99")
-    magnitudes = calibrator.measure(calibrator.choose(count, held_out.others))
+    held_out = hold_out(calibrator, count)
+    magnitudes = calibrator.measure(choose_stratified(held_out.others, count))
     models = {FLOAT: calibrator.model}
     for name in ESTIMATORS:
         scales = {tensor: int8_scale(estimate(name, found)) for tensor, found in magnitudes.items()}
         models[name] = quantized(calibrator.model, layers, scales.__getitem__)
     scores = score(models, calibrator.inputs, held_out.load(calibrator))
-    return Choice(best(scores), held_out.others, held_out.subject, held_out.trained_on, len(held_out.entries), scores)
+    clips = len(held_out.entries)
+    return Choice(best(scores), held_out.subjects, held_out.subject, held_out.trained_on, clips, scores)
 
 
 def best(scores: Mapping[str, Score]) -> str:

@@ -17,6 +17,7 @@ from export.calibrator_choice import choose_estimator
 from export.errors import ExportError
 from export.estimators import AUTO
 from export.formats import BY_NAME
+from export.held_out import named
 from export.layers import LayerChoice
 from export.lint import lint
 from export.parity import Compute, Parity
@@ -93,7 +94,7 @@ def _estimator(job: Job, calibrator: Calibrator, choice: LayerChoice) -> tuple[s
         return job.options.calibrator, None
     with job.steps.step("int8 calibrator") as note:
         found = choose_estimator(calibrator, job.options.calibration_clips, choice.int8)
-        note.text = f"{found.estimator} is the most accurate on {found.clips} clips of subject {found.held_out}"
+        note.text = f"{found.estimator} is the most accurate on {found.clips} clips of {named(found.held_out)}"
     job.steps.console.print(found.table())
     return found.estimator, found.to_json()
 
@@ -108,9 +109,9 @@ def _within_budget(job: Job, calibrator: Calibrator, choice: LayerChoice, estima
             calibrator, choice.int8, estimator, job.options.calibration_clips, budget, job.steps.tick
         )
         note.text = (
-            f"{found.drop_points:.2f} points of top-1 lost ({budget:g} are allowed) on {found.clips} clips of subject "
-            f"{found.held_out_subject}, where a clip is {100 / found.clips:.2f}; {len(found.returned)} layers returned "
-            "to float"
+            f"{found.drop_points:.2f} points of top-1 lost ({budget:g} are allowed) on {found.clips} clips of "
+            f"{named(found.held_out_subject)}, where a clip is {100 / found.clips:.2f}; "
+            f"{len(found.returned)} layers returned to float"
         )
     reasons = found.reasons()
     for name, reason in reasons.items():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from export.calibration import Calibrator, int8_scale
+from export.clips import choose_stratified
 from export.errors import ExportError
 from export.estimators import estimate
 from export.held_out import hold_out
@@ -43,7 +44,7 @@ class Search:
 
     Attributes:
       max_drop_points: what may be lost, in points of top-1.
-      held_out_subject: on whose clips.
+      held_out_subject: on whose clips; None if on other clips of the same.
       network_was_trained_on_it: whether it was.
       clips: number of these clips.
       drop_points_before: what is lost with every layer in int8.
@@ -51,7 +52,7 @@ class Search:
     """
 
     max_drop_points: float
-    held_out_subject: int
+    held_out_subject: int | None
     network_was_trained_on_it: bool
     clips: int
     drop_points_before: float
@@ -103,8 +104,8 @@ def search(
     Raises:
       ExportError: if it loses more with any layer in int8, or see `hold_out` and `Calibrator.measure`.
     """
-    held_out = hold_out(calibrator, count, "--keep_float in place of --max_drop")
-    found = calibrator.measure(calibrator.choose(count, held_out.others))
+    held_out = hold_out(calibrator, count)
+    found = calibrator.measure(choose_stratified(held_out.others, count))
     scales = {tensor: int8_scale(estimate(estimator, magnitudes)) for tensor, magnitudes in found.items()}
     samples = to_samples(calibrator.inputs, held_out.load(calibrator))
     labels = np.asarray([sample.label for sample in samples])

@@ -19,8 +19,8 @@ _LIMITS = """\
 ## Limits
 
 - It always answers with one of its {classes} actions, also when none of them is shown.
-- It was trained on one person in front of a still camera, indoors, performing one action a recording. Other
-  cameras, distances, several people or an action that goes on and on were not tested.
+- It was trained on recordings of one action each{scene}. Other cameras, places and distances, several people or an
+  action that goes on and on were not tested.
 - The accuracy above says nothing about people who differ from those of the recordings in age, build or way
   of moving.
 - A stream that is missing is given as zeros; how accuracy suffers from that was not measured here.
@@ -49,11 +49,17 @@ def write(
         _inputs(description),
         _data(report, protocol),
         _accuracy(description.exports, calibration),
-        _LIMITS.format(classes=len(description.labels)).rstrip(),
+        _LIMITS.format(classes=len(description.labels), scene=_scene(report)).rstrip(),
         "## Actions\n\n" + ", ".join(description.labels),
         "## Made with\n\n" + ", ".join(f"{name} {version}" for name, version in description.versions.items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _scene(report: dict[str, Any] | None) -> str:
+    """Return what is known of the place; of anybody's own clips that is nothing."""
+    own = report is not None and report["dataset"] == "video_folder"
+    return "" if own else ", by one person indoors, in front of a still camera"
 
 
 def _inputs(description: Description) -> str:

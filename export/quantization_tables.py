@@ -137,7 +137,8 @@ def calibrators(chosen: Sequence[Facts]) -> str:
             note = "named by the user; nothing was compared"
             rows.append([f"`{facts.name}`", calibration["estimator"], "", "", "", "", note])
             continue
-        subject = f"{found['held_out_subject']}{' (trained on)' if found['network_was_trained_on_it'] else ''}"
+        trained_on = " (trained on)" if found["network_was_trained_on_it"] else ""
+        subject = f"{found['held_out_subject'] or 'a fifth'}{trained_on}"
         for name, score in found["scores"].items():
             note = "chosen" if name == calibration["estimator"] else "no int8" if name == FLOAT else ""
             measured = (f"{score['top1']:.2%}", f"{score['nll']:.5f}")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from absl import flags
 from absl import logging as absl_logging
+
+from hartx.errors import suggestion
 
 
 def parser(config: flags.FlagHolder[Any]) -> Callable[[list[str]], list[str]]:
@@ -19,6 +22,9 @@ def parser(config: flags.FlagHolder[Any]) -> Callable[[list[str]], list[str]]:
     """
 
     def parse(argv: list[str]) -> list[str]:
+        if (missing := _missing_file(argv)) is not None:
+            print("error:", missing, file=sys.stderr)
+            sys.exit(2)
         try:
             rest = flags.FLAGS(argv)
             if config.value is not None:
@@ -32,6 +38,15 @@ def parser(config: flags.FlagHolder[Any]) -> Callable[[list[str]], list[str]]:
             sys.exit(2)
 
     return parse
+
+
+def _missing_file(argv: list[str]) -> str | None:
+    """Return what to say of a --config whose file there is not; None if it is there or none is given."""
+    path = next((word.removeprefix("--config=").split(":")[0] for word in argv if word.startswith("--config=")), None)
+    if path is None or Path(path).is_file():
+        return None
+    known = sorted(str(file) for file in Path("configs").glob("*.py") if file.stem not in ("__init__", "base"))
+    return f"there is no config file {path}; {', '.join(known)} are there{suggestion(path, known)}"
 
 
 def _no_such_field(error: Exception, argv: list[str]) -> str:

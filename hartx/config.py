@@ -217,8 +217,8 @@ def _with_tuples(value: Any) -> Any:
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
-def keep(config: ConfigDict, workdir: Path) -> None:
-    """Write the config into `workdir`, or check that the one there describes the same run.
+def check_same(config: ConfigDict, workdir: Path) -> None:
+    """Check that the config in `workdir`, if there is one, describes the same run.
 
     Raises:
       HartxError: if the run there was started with another config; the differences are listed.
@@ -237,5 +237,14 @@ def keep(config: ConfigDict, workdir: Path) -> None:
                 + "\n  Give another --workdir, or resume that run: python main.py --workdir="
                 + str(workdir)
             )
+
+
+def keep(config: ConfigDict, workdir: Path) -> None:
+    """Write the config into `workdir`.
+
+    Raises:
+      HartxError: if the run there was started with another config; the differences are listed.
+    """
+    check_same(config, workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / "config.json", config.to_dict())

@@ -32,7 +32,7 @@ from hartx.plots import draw_confusion_matrix, draw_training_curves
 from hartx.predictions import Predictions, keep_predictions
 from hartx.pretraining import whole_costs
 from hartx.pruning.record import keep_comparison, measured
-from hartx.run import load_run
+from hartx.run import check_testable, load_run
 from hartx.summary import model_costs
 from hartx.train_step import eval_step, split_model
 
@@ -147,8 +147,9 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     started = time.perf_counter()
     configs.check(config)
     run = load_run(workdir)
-    configs.keep(config, workdir)
     recordings = open_recordings(config)
+    check_testable(workdir, config, recordings)
+    configs.keep(config, workdir)
     graphdef, params, batch_stats = split_model(run.model)
     absences = _absences(config.streams)
     predictions, *without = predict_without(

@@ -122,6 +122,28 @@ def keep_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> None:
     configs.write_json(path, values)
 
 
+def check_testable(workdir: Path, config: ConfigDict, recordings: Recordings) -> None:
+    """Check that a run can be tested on these recordings: that their classes and people are those it was trained with.
+
+    UTD-MHAD numbers both itself, so that other recordings of it may be given. In a folder of clips they go by its
+    folders: with one more, those who were trained on may be on the test side.
+
+    Raises:
+      HartxError: if they are others.
+    """
+    plan = read_plan(workdir)
+    if plan["labels"] != list(recordings.labels):
+        raise HartxError(
+            f"{workdir} was trained to tell {', '.join(plan['labels'])}; these recordings are of "
+            f"{', '.join(recordings.labels)}. Give the same --config.dataset.raw_dir"
+        )
+    trained = fingerprint(recordings.ids[i].name for i in recordings.sides.train)
+    if dataset_name(config) == "video_folder" and plan["train_recordings"] != trained:
+        raise HartxError(
+            f"{workdir} was trained on other clips than those given now. Put the folder back as it was, or train again"
+        )
+
+
 @contextlib.contextmanager
 def held(workdir: Path) -> Iterator[None]:
     """Keep the folder of a run from other processes that train in it; they wait until it is free.

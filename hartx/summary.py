@@ -21,10 +21,9 @@ from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 from rich.table import Table
 
-from datasets.utd_mhad import ACTIONS
 from hartx.command import parser
 from hartx.config import check
-from hartx.data import input_specs
+from hartx.data import input_specs, num_classes
 from hartx.errors import HartxError
 from hartx.models import create_model
 
@@ -126,7 +125,9 @@ def print_summary(config: ConfigDict, console: Console) -> None:
     """
     check(config)
     shapes = {stream: spec.shape for stream, spec in input_specs(config).items()}
-    model = nnx.eval_shape(lambda: create_model(config.model, config.streams, shapes, len(ACTIONS), rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(
+        lambda: create_model(config.model, config.streams, shapes, num_classes(config), rngs=nnx.Rngs(0))
+    )
     given = ", ".join(f"{stream} {_times(shape)}" for stream, shape in shapes.items())
     table = Table(title=f"{config.name}: {given}")
     table.add_column("layer", overflow="fold")

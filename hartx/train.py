@@ -49,7 +49,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
         _log.info("first the stream %s", stream)
         train(stream_config(config, stream), stream_workdir(config, workdir, stream))
     if runs.is_finished(workdir):
-        configs.keep(config, workdir)
+        configs.check_same(config, workdir)
         _log.info("the run in %s is finished", workdir)
         return
     stopwatch = Stopwatch(workdir)
@@ -123,7 +123,10 @@ def _say_what_runs(config: ConfigDict, recordings: Recordings, plan: runs.Schedu
         " + ".join(config.streams),
     )
     if not recordings.sides.test:
-        _log.warning("nobody is on the test side of %s: nothing will be tested", config.protocol)
+        present = sorted({recording.subject for recording in recordings.ids})
+        _log.warning(
+            "nobody is on the test side of %s: nothing will be tested (subjects present: %s)", config.protocol, present
+        )
     _log.info(
         "%s step %d of %d on %d %s device(s)",
         "resuming after" if start_step else "starting before",

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections import Counter
 from pathlib import Path
 
 from datasets import video_folder
 from datasets.errors import DatasetError
-from datasets.video_folder.layout import scan
 
 _EPILOG = """\
 example: python -m datasets.video_folder --raw_dir=clips
@@ -43,15 +41,13 @@ def main(argv: list[str] | None = None) -> int:
     data_dir = arguments.data_dir or Path(tfds.core.constants.DATA_DIR)
     try:
         builder = video_folder.prepare(arguments.raw_dir, data_dir, allow_partial=arguments.allow_partial)
-        listing = scan(arguments.raw_dir.expanduser())
     except DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     count = sum(split.num_examples for split in builder.info.splits.values())
     print(f"{count} clips, {builder.info.dataset_size / 1e6:.1f} MB, in {builder.data_dir}")
-    shown = Counter(listing.actions[clip.action] for clip in listing.clips)
-    print("  classes: " + ", ".join(f"{action} {shown[action]}" for action in listing.actions))
-    people = ", ".join(f"{number} {person}" for number, person in sorted(listing.people.items()))
+    print("  classes: " + ", ".join(f"{action} {clips}" for action, clips in builder.info.metadata["clips"].items()))
+    people = ", ".join(f"{number} {person}" for number, person in builder.info.metadata["people"].items())
     print("  people: " + (people or "the folders do not tell; split at random: --config.protocol=random80:0"))
     return 0
 

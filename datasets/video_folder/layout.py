@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from datasets.errors import DatasetError
 
-ENDINGS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+ENDINGS = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
 _LAYOUT = "CLASS/CLIP, or CLASS/PERSON/CLIP for all of them"
 _CLASS_CLIP, _CLASS_PERSON_CLIP = 2, 3  # parts of a clip's path
 
@@ -91,11 +91,23 @@ def scan(raw_dir: Path) -> Listing:
 
 
 def _videos(raw_dir: Path) -> Iterator[PurePosixPath]:
-    for folder, folders, files in os.walk(raw_dir, onerror=_raise):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
+    visited = set()
+    for folder, folders, files in os.walk(raw_dir, onerror=_raise, followlinks=True):
+        real = os.path.realpath(folder)
+        folders[:] = [] if real in visited else [name for name in folders if not name.startswith(".")]
+        for name in files if real not in visited else ():
             if name.lower().endswith(ENDINGS) and not name.startswith("."):
-                yield PurePosixPath(Path(folder, name).relative_to(raw_dir).as_posix())
+                yield PurePosixPath(_told(Path(folder, name).relative_to(raw_dir).as_posix()))
+        visited.add(real)
+
+
+def _told(name: str) -> str:
+    """Return a name that can be told to others, which is all that UTF-8 can write."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DatasetError(f"the name of {name!r} is not in UTF-8; rename it") from None
+    return name
 
 
 def _raise(error: OSError) -> None:

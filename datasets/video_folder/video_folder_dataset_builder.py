@@ -60,7 +60,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             description="Colour clips, a folder a class.",
             features=tfds.features.FeaturesDict(features),
             disable_shuffling=True,  # clips stay in the order of their names
-            metadata=tfds.core.MetadataDict(people=people, left_out=[]),
+            metadata=tfds.core.MetadataDict(people=people, clips={}, left_out=[]),
         )
 
     def _config(self) -> ClipsConfig:
@@ -92,7 +92,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
             head = f"{len(problems)} of {len(listing.clips)} clips are damaged"
             raise DatasetError("\n".join([head, *(f"  {p}" for p in problems), f"Nothing was converted. {way_on}"]))
-        self.info.metadata.update(left_out=problems)
+        kept = Counter(listing.actions[clip.action] for clip in sound)
+        self.info.metadata.update(left_out=problems, clips={action: kept[action] for action in listing.actions})
         return sound
 
     def _generate_examples(self, examples: Iterator[Any], count: int) -> Iterator[tuple[int, Any]]:

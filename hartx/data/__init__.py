@@ -2,7 +2,7 @@
 
 from hartx.data.clips import input_specs
 from hartx.data.pipeline import Clip, eval_clips, training_batches, window_s
-from hartx.data.source import Recordings, dataset_name, open_recordings
+from hartx.data.source import Recordings, dataset_name, num_classes, open_recordings
 
 __all__ = [
     "Clip",
@@ -10,6 +10,7 @@ __all__ = [
     "dataset_name",
     "eval_clips",
     "input_specs",
+    "num_classes",
     "open_recordings",
     "training_batches",
     "window_s",

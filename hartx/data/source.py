@@ -122,7 +122,7 @@ class RecordingSource:
         if (cached := self._cache.get(index)) is not None:
             return cached
         record = self._records[index]
-        tracks = {m: _track(m, record[m]) for m in self._modalities if len(record[m]["time_s"])}
+        tracks = {m: _track(m, record[m]) for m in self._modalities if m in record and len(record[m]["time_s"])}
         seen = self._with_skeleton and len(record["skeleton"]["time_s"])
         skeleton = _track("skeleton", record["skeleton"]) if seen else None
         if skeleton is not None:
@@ -175,6 +175,20 @@ def dataset_name(config: ConfigDict) -> str:
     if config.dataset.name != "auto":
         return config.dataset.name
     return "utd_mhad" if config.dataset.raw_dir else "synthetic_mhad"
+
+
+def num_classes(config: ConfigDict) -> int:
+    """Return how many actions the config's recordings show; nothing is prepared for it.
+
+    Raises:
+      datasets.errors.DatasetError: if a folder of clips cannot be read.
+    """
+    from datasets.utd_mhad.recordings import ACTIONS
+    from datasets.video_folder.layout import scan
+
+    if dataset_name(config) == "video_folder":
+        return len(scan(Path(config.dataset.raw_dir).expanduser()).actions)
+    return len(ACTIONS)
 
 
 def _prepare(config: ConfigDict, data_dir: Path, progress: bool) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -62,6 +63,24 @@ def test_without_folders_of_people_nobody_is_told(tmp_path):
 def test_what_is_no_clip_is_passed_over(tmp_path):
     names = ("wave/1.mp4", "push/1.mp4", "wave/.1.mp4", "wave/notes.txt", ".cache/1.mp4", "readme.md")
     assert [clip.name for clip in listed(tmp_path, *names).clips] == ["push/1.mp4", "wave/1.mp4"]
+
+
+def test_a_class_may_be_a_link_and_a_link_in_a_ring_is_followed_once(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    listed(tmp_path / "elsewhere", "zoom/1.mp4", "pan/1.mp4")
+    (tmp_path / "clips").mkdir()
+    for name in ("zoom", "pan"):
+        (tmp_path / "clips" / name).symlink_to(tmp_path / "elsewhere" / name)
+    (tmp_path / "elsewhere/zoom/ring").symlink_to(tmp_path / "elsewhere/zoom")
+    assert [clip.name for clip in scan(tmp_path / "clips").clips] == ["pan/1.mp4", "zoom/1.mp4"]
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    (tmp_path / "wave").mkdir()
+    with open(os.fsencode(tmp_path / "wave") + b"/\xff.mp4", "wb"):
+        pass
+    with pytest.raises(DatasetError, match=r"is not in UTF-8; rename it"):
+        scan(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +229,12 @@ def test_the_command_says_what_it_found(clips, tmp_path, capsys):
     assert command([f"--raw_dir={clips}", f"--data_dir={tmp_path}"]) == 0
     out = capsys.readouterr().out
     assert "5 clips" in out and "classes: push 2, wave 3" in out and "people: 1 anna, 2 ben" in out
+
+
+def test_the_command_counts_the_clips_that_are_kept(damaged, tmp_path, capsys):
+    assert command([f"--raw_dir={damaged}", f"--data_dir={tmp_path / 'data'}", "--allow_partial"]) == 0
+    out = capsys.readouterr().out
+    assert "3 clips" in out and "classes: push 1, wave 2" in out
 
 
 def test_the_command_ends_with_an_error_and_no_traceback(tmp_path, capsys):

@@ -280,3 +280,21 @@ def test_a_specification_survives_json(modality):
     assert preprocess.spec_from_dict(modality, values) == spec
     with pytest.raises(ValueError, match="'frames'"):
         preprocess.spec_from_dict(modality, {"frames": 3})
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        *[("resize", value) for value in (0, -1, 256.0, "256", True, None)],
+        *[("std", value) for value in ([0.2, 0.2], [0.2, 0.2, 0.0], [0.2, 0.2, float("nan")], 0.2)],
+        *[("mean", value) for value in ([0.5, 0.5], ["a", "b", "c"], [float("inf")] * 3)],
+    ],
+)
+def test_a_specification_no_clip_can_be_made_with_is_refused(field, value):
+    """An edited bundle would divide by 0, or predict something else without a word."""
+    with pytest.raises(ValueError, match=f"rgb: {field} is .*; something like .* is expected"):
+        preprocess.spec_from_dict("rgb", {field: value})
+
+
+def test_a_mean_may_be_anything_finite():
+    assert preprocess.spec_from_dict("rgb", {"mean": [0, -0.5, 2.0]}).mean == (0, -0.5, 2.0)

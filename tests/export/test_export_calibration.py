@@ -17,6 +17,7 @@ from export.calibrator_choice import FLOAT, Score, best, choose_estimator, score
 from export.clips import Entry, check_trained_on, load_for_calibration
 from export.errors import ExportError
 from export.estimators import ESTIMATORS
+from export.held_out import hold_out
 from export.inputs import to_feeds
 from export.quantize import plan
 from export.session import Session
@@ -140,10 +141,21 @@ def test_validation_subject_is_compared_on_where_there_is_one(fusion):
     assert (found.subjects, found.held_out, found.trained_on, found.clips) == ((1, 3), 2, False, 5)
 
 
-def test_one_training_subject_cannot_be_held_out(fusion):
+def test_of_one_training_subject_a_fifth_of_the_recordings_is_held_out(fusion):
     alone = Altered(fusion.clips, lambda side, entries: [e for e in entries if e.subject != 3])
-    with pytest.raises(ExportError, match=r"only subject 1(.|\n)*--calibrator=percentile-99.99"):
-        choose_estimator(calibrator_of(fusion, alone), 10)
+    train = alone.entries("train")
+    held_out = hold_out(calibrator_of(fusion, alone), 1000)
+    assert len(held_out.entries) == len(train) // 5 and held_out.subject is None and held_out.subjects == (1,)
+    assert {*held_out.entries, *held_out.others} == set(train) and not {*held_out.entries} & {*held_out.others}
+    choice = choose_estimator(calibrator_of(fusion, alone), 10)
+    assert (choice.subjects, choice.held_out, choice.trained_on) == ((1,), None, True)
+    assert "a fifth of the training recordings" in choice.table().title
+
+
+def test_a_single_training_recording_cannot_be_held_out(fusion):
+    alone = Altered(fusion.clips, lambda side, entries: entries[:1])
+    with pytest.raises(ExportError, match="there is only one to train on"):
+        hold_out(calibrator_of(fusion, alone), 10)
 
 
 # --- the file ---------------------------------------------------------------------------------------

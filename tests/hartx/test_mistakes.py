@@ -25,7 +25,8 @@ def run(repository, *arguments, **environment):
     "arguments, message",
     [
         (["--config=configs/fusion.py:dpeth"], "one of rgb, skeleton_inertial, depth"),
-        (["--config=configs/nope.py"], "configs/nope.py"),
+        (["--config=configs/nope.py"], "there is no config file configs/nope.py; configs/depth.py, "),
+        (["--config=configs/skeletn.py"], "did you mean 'configs/skeleton.py'"),
         (["--config=configs/skeleton.py", "--config.optim.learning_rat=1"], 'Did you mean "learning_rate"'),
         (["--config=configs/skeleton.py", "--config.optmi.learning_rate=1"], 'Did you mean "optim"'),
         (["--config=configs/skeleton.py", "--config.optim.learning_rate=fast"], "could not convert"),

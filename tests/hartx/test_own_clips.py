@@ -1,5 +1,7 @@
 """Training on a folder of anybody's clips, with classes of its own."""
 
+import shutil
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hartx.data import open_recordings
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate
 from hartx.run import load_run, run_name
+from hartx.streaming.report import Settings, measure
 from hartx.train import train
 from tests.datasets.video_clips import write_clip
 
@@ -36,14 +39,30 @@ def config(clips, tmp_path):
 
 
 def test_a_run_has_the_classes_of_the_folders(config, tmp_path):
-    train(config, tmp_path / "run")
-    report = evaluate(config, tmp_path / "run")
+    run = tmp_path / "run"
+    train(config, run)
+    report = evaluate(config, run)
     assert report["dataset"] == "video_folder" and report["clips"] == 6 and report["test_subjects"] == [2]
     assert list(report["per_class"]) == ["push", "wave", "zoom in"]
-    run = load_run(tmp_path / "run")
-    assert run.labels == ("push", "wave", "zoom in")
-    inputs = {"rgb": jnp.zeros((2, 4, 16, 16, 3))}
-    assert run.model(inputs).shape == (2, 3)
+    loaded = load_run(run)
+    assert loaded.labels == ("push", "wave", "zoom in")
+    assert loaded.model({"rgb": jnp.zeros((2, 4, 16, 16, 3))}).shape == (2, 3)
+    measure(loaded, open_recordings(config), Settings(), tmp_path / "streaming")
+    assert (tmp_path / "streaming/strip.png").exists()
+
+    # Other folders number classes and people anew: the test side is no longer who it was.
+    config.dataset.raw_dir = str(shutil.copytree(config.dataset.raw_dir, tmp_path / "more"))
+    write_clip(tmp_path / "more/wave/aaron/0.mp4")
+    before = (run / "config.json").read_text()
+    with pytest.raises(HartxError, match="was trained on other clips than those given now"):
+        evaluate(config, run)
+    write_clip(tmp_path / "more/clap/ben/0.mp4")
+    with pytest.raises(
+        HartxError, match=r"was trained to tell push, wave, zoom in; these recordings are of clap, push"
+    ):
+        evaluate(config, run)
+    train(config, run)  # it is finished, so that nothing happens
+    assert (run / "config.json").read_text() == before
 
 
 def test_frames_reach_the_network_in_their_order(config):
