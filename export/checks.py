@@ -53,6 +53,24 @@ def attempt(subject: str, name: str, check: Callable[[], str]) -> Check:
         return Check(subject, name, False, str(error))
 
 
+def accuracy(contents: Contents) -> str:
+    """Return how many precisions say of their accuracy what the export measured.
+
+    Raises:
+      ExportError: if one says something else: by it a device chooses what it runs.
+    """
+    measured = contents.read_json(EXPORT_FILE).get("exports", {})
+    for row in contents.rows:
+        if row.precision is None:
+            continue
+        said = contents.raw["precisions"][row.precision]
+        for field in ("top1", "clips", "split"):
+            there = measured.get(row.name, {}).get(field)
+            if said[field] != there:
+                raise ExportError(f"{row.precision} says {field} {said[field]}; {EXPORT_FILE} has {there}")
+    return f"of {len(contents.bundle.precisions)} precisions, as in {EXPORT_FILE}"
+
+
 def check_format(contents: Contents, row: Format) -> Iterator[Check]:
     """Yield what there is to check of one file without the run."""
     if row.name == "stablehlo":

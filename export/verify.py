@@ -91,6 +91,7 @@ def verify(bundle: Path, run: Run | None, clips: Clips | None) -> Iterator[Check
         return
     listed = len(contents.raw["files"])
     yield checks.Check("bundle.json", "fields, sizes, hashes", True, f"{listed} files are as they were written")
+    yield checks.attempt("bundle.json", "accuracy as it was measured", lambda: checks.accuracy(contents))
     for row in contents.rows:
         yield from checks.check_format(contents, row)
     if contents.path(SENSITIVITY_FILE).exists():

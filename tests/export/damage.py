@@ -165,6 +165,10 @@ DAMAGE = {
         edit_model("model.fp32.onnx", rename_input),
         "model.fp32.onnx", "inputs and output", "the model has film",
     ),
+    "a better accuracy": (
+        edit_json("bundle.json", lambda v: v["precisions"]["int8"].update(top1=0.99)),
+        "bundle.json", "accuracy as it was measured", "int8 says top1 0.99; export.json has",
+    ),
     "other labels": (edit_model("model.fp16.onnx", change_labels), "model.fp16.onnx", "metadata", "sneeze"),
     "another temperature": (
         edit_json("bundle.json", lambda v: v.update(temperature=9)),
