@@ -27,12 +27,11 @@ from datasets.errors import DatasetError
 from hartx import config as configs
 from hartx.command import parser, speak
 from hartx.commit import git_commit
-from hartx.data import dataset_name
 from hartx.errors import HartxError
 from hartx.plots import draw_confusion_matrix, draw_folds, draw_per_class
 from hartx.predictions import read_predictions
 from hartx.protocol import folds
-from hartx.run import config_digest, run_name
+from hartx.run import config_digest, free_fields, run_name
 from hartx.sweep_runs import Planned, Result, is_done, read_report, run_all
 from hartx.sweep_summary import FoldResult, summarise
 
@@ -122,7 +121,7 @@ def _claim(sweep: Sweep) -> None:
             changed = [
                 f"  {field}: {old.get(field, 'absent')} there, {new.get(field, 'absent')} now"
                 for field in sorted(old.keys() | new.keys())
-                if field not in (*_free(sweep.config), "protocol", "seed") and old.get(field) != new.get(field)
+                if field not in (*free_fields(sweep.config), "protocol", "seed") and old.get(field) != new.get(field)
             ]
             raise HartxError(
                 f"{sweep.folder} holds another sweep (protocol {there['protocol']}, now {sweep.protocol})\n"
@@ -130,11 +129,6 @@ def _claim(sweep: Sweep) -> None:
                 + "  Give another --name, or remove that folder; its runs stay"
             )
     sweep.folder.mkdir(parents=True, exist_ok=True)
-
-
-def _free(config: ConfigDict) -> set[str]:
-    """Return the fields that leave a sweep the same; see `hartx.run.config_digest`."""
-    return set(configs.FREE_FIELDS) - ({"dataset.raw_dir"} if dataset_name(config) == "video_folder" else set())
 
 
 def _describe(sweep: Sweep, results: Sequence[Result]) -> dict[str, Any]:
