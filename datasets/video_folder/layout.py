@@ -67,14 +67,13 @@ def scan(raw_dir: Path) -> Listing:
     names = sorted(_videos(raw_dir))
     if not names:
         raise DatasetError(f"raw_dir {raw_dir} holds no clips\n  expected {_LAYOUT}, with one of {', '.join(ENDINGS)}")
-    depths = _depths(raw_dir, names)
+    with_people = _depth(raw_dir, names) == _CLASS_PERSON_CLIP
     actions = tuple(sorted({name.parts[0] for name in names}))
     if len(actions) < 2:
         raise DatasetError(
             f"raw_dir {raw_dir} holds clips of one class, {actions[0]}; two or more are expected, "
             "each in a folder named after it"
         )
-    with_people = depths == {_CLASS_PERSON_CLIP}
     people = _numbered({name.parts[1] for name in names}) if with_people else {}
     number_of = {person: number for number, person in people.items()}
     clips = tuple(
@@ -114,7 +113,7 @@ def _raise(error: OSError) -> None:
     raise error  # os.walk passes over folders that cannot be read, and their clips would be missing
 
 
-def _depths(raw_dir: Path, names: Collection[PurePosixPath]) -> set[int]:
+def _depth(raw_dir: Path, names: Collection[PurePosixPath]) -> int:
     """Return how many parts the names have, which is the same for all.
 
     Raises:
@@ -124,7 +123,7 @@ def _depths(raw_dir: Path, names: Collection[PurePosixPath]) -> set[int]:
     if len(example) > 1 or not set(example) <= {_CLASS_CLIP, _CLASS_PERSON_CLIP}:
         found = " and ".join(example[depth] for depth in sorted(example))
         raise DatasetError(f"raw_dir {raw_dir} holds {found}; {_LAYOUT} is expected")
-    return set(example)
+    return next(iter(example))
 
 
 def _numbered(people: Collection[str]) -> dict[int, str]:

@@ -12,7 +12,7 @@ from datasets.workers import Workers, num_cores
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-_ROOM = "about 0.5 MB for each second of video"
+_ROOM = "that of all frames as JPEG files, the shorter side 256 pixels"
 
 
 def prepare(

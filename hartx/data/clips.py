@@ -14,6 +14,7 @@ from edge.preprocess import (
     InertialSpec,
     SkeletonSpec,
     VideoSpec,
+    crop_clip,
     prepare_clip,
     prepare_inertial,
     read_track,
@@ -162,9 +163,9 @@ def depth_and_joints(recording: Recording, spec: DepthSpec) -> tuple[np.ndarray,
     """Return the depth of a whole recording as the device sees it, (T, H, W, 1), and the joints in it, (T, 3 J)."""
     start_s, stop_s = common_span(recording.tracks)
     instants = View(start_s, stop_s).instants(spec.num_frames, 0.5)
-    square = place_square(thin_depth(read_track("depth", recording.tracks["depth"], instants), spec), spec, NO_DRAW)
-    clip = prepare_clip(recording.tracks, {"depth": spec}, (start_s, stop_s), 0.5)["depth"]
-    return clip, _joints_of_frames(recording, instants, square)
+    thinned = thin_depth(read_track("depth", recording.tracks["depth"], instants), spec)
+    joints = _joints_of_frames(recording, instants, place_square(thinned, spec, NO_DRAW))
+    return crop_clip(thinned, spec)[..., None], joints
 
 
 def test_clips(recording: Recording, config: ConfigDict, specs: Specs) -> list[dict[str, np.ndarray]]:

@@ -181,26 +181,34 @@ def num_classes(config: ConfigDict) -> int:
     """Return how many actions the config's recordings show; nothing is prepared for it.
 
     Raises:
+      HartxError: if a folder of clips is meant and none is given.
       datasets.errors.DatasetError: if a folder of clips cannot be read.
     """
     from datasets.utd_mhad.recordings import ACTIONS
     from datasets.video_folder.layout import scan
 
-    if dataset_name(config) == "video_folder":
-        return len(scan(Path(config.dataset.raw_dir).expanduser()).actions)
-    return len(ACTIONS)
+    return len(scan(_clips_dir(config)).actions) if dataset_name(config) == "video_folder" else len(ACTIONS)
+
+
+def _clips_dir(config: ConfigDict) -> Path:
+    """Return the folder of anybody's clips.
+
+    Raises:
+      HartxError: if none is given.
+    """
+    if not config.dataset.raw_dir:
+        raise HartxError(
+            "config.dataset.name='video_folder' was given without config.dataset.raw_dir, the folder of the clips"
+        )
+    return Path(config.dataset.raw_dir).expanduser()
 
 
 def _prepare(config: ConfigDict, data_dir: Path, progress: bool) -> Any:
     from datasets import synthetic_mhad, utd_mhad, video_folder  # TFDS takes a second to import
 
     if dataset_name(config) == "video_folder":
-        if not config.dataset.raw_dir:
-            raise HartxError(
-                "config.dataset.name='video_folder' was given without config.dataset.raw_dir, the folder of the clips"
-            )
         return video_folder.prepare(
-            config.dataset.raw_dir, data_dir, allow_partial=config.dataset.allow_partial, progress=progress
+            _clips_dir(config), data_dir, allow_partial=config.dataset.allow_partial, progress=progress
         )
     if dataset_name(config) == "utd_mhad":
         return utd_mhad.prepare(
