@@ -101,10 +101,14 @@ def _find(folder: Optional[str], suffixes: Sequence[str], not_ending: Sequence[s
     if not Path(folder).is_dir():
         raise EdgeError(f"{folder} is no folder; when one of the inputs is a folder, all of them must be")
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    paths = [path for path in paths if not path.stem.endswith(tuple(not_ending))]
+    paths = [path for path in paths if not path.stem.endswith(tuple(not_ending)) and not _is_hidden(path, folder)]
     if not paths:
         raise EdgeError(f"{folder} has no file that could be read; {', '.join(suffixes)} are expected")
     return paths
+
+
+def _is_hidden(path: Path, folder: str) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)  # ._CLIP.mp4 of a Mac, .Trash/CLIP.mp4
 
 
 def _by_key(paths: Sequence[Path]) -> Dict[str, str]:

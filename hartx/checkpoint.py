@@ -38,16 +38,16 @@ class Checkpoints:
         """Return the step of the newest checkpoint, None if there is none."""
         return self._managers[which].latest_step()
 
-    def save(self, step: int, state: TrainState, data: grain.DatasetIterator, score: float, best: bool) -> None:
-        """Keep the state after `step` steps as the last one and, if `best`, as the best one."""
-        for which in ("last", "best") if best else ("last",):
+    def save(self, step: int, state: TrainState, data: grain.DatasetIterator, best_score: float | None = None) -> None:
+        """Keep the state after `step` steps as the last one and, if a `best_score` is given, as the best one."""
+        for which in ("last",) if best_score is None else ("last", "best"):
             with self._explained(which):
                 self._managers[which].save(
                     step,
                     args=ocp.args.Composite(
                         state=ocp.args.StandardSave(state),
                         data=grain.checkpoint.CheckpointSave(data),
-                        score=ocp.args.JsonSave({"score": score}),
+                        score=ocp.args.JsonSave({"score": best_score}),
                     ),
                 )
 

@@ -5,6 +5,7 @@ A run that prunes another one (`hartx.pruning`) differs in its first state only.
 A run resumes in this order: config.json is compared, the recordings are opened and compared, the newest
 checkpoint puts back parameters, BatchNorm statistics, optimiser, average, step and data iterator, and the
 logs forget what came after it. From there on every step is the one that an undisturbed run would take.
+It stops at the end of a step when it is asked to (Ctrl-C, SIGTERM), and keeps that step.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from hartx.checkpoint import Checkpoints
 from hartx.costs import Stopwatch
 from hartx.data import Recordings, dataset_name, open_recordings, training_batches
 from hartx.evaluate import predict
+from hartx.interrupt import StopRequest
 from hartx.jit import jit
 from hartx.mesh import Devices, make_devices
 from hartx.pretraining import stream_config, stream_workdir, with_trained_streams
@@ -92,7 +94,7 @@ def _learn(
     checkpoint_steps = max(1, round(config.checkpoint_epochs * plan.steps_per_epoch))
     best_score = checkpoints.best_score()
     progress = TrainingProgress(workdir, start_step, plan.num_steps, config.batch_size, config.log_steps)
-    with contextlib.closing(checkpoints), progress:
+    with contextlib.closing(checkpoints), progress, StopRequest() as stop:
         for step in range(start_step + 1, plan.num_steps + 1):
             asked = time.perf_counter()
             batch = next(batches)
@@ -103,13 +105,22 @@ def _learn(
             with jax.transfer_guard("disallow"):  # a hidden copy to the host is an error, not a slow run
                 state, metrics = step_fn(state, inputs, labels, key)
             progress.update(step, metrics, [str(name) for name in batch["name"]])
+            if step == start_step + 1:
+                stop.listen()  # not while it compiles: that takes long, and there is nothing to keep
             if step % checkpoint_steps == 0 or step == plan.num_steps:
                 progress.flush()  # raises before a state that is not finite replaces a good one
                 score = _score(config, recipe, state, recordings, progress, step)
-                checkpoints.save(step, state, batches, score, best=score > best_score)
+                checkpoints.save(step, state, batches, best_score=score if score > best_score else None)
                 best_score = max(best_score, score)
                 progress.last_checkpoint = step
                 stopwatch.keep()
+            elif stop.made:
+                progress.flush()
+                checkpoints.save(step, state, batches)
+                stopwatch.keep()
+            if stop.made:
+                _log.info("stopping after step %d of %d, which is kept", step, plan.num_steps)
+                raise KeyboardInterrupt
 
 
 def _say_what_runs(config: ConfigDict, recordings: Recordings, plan: runs.Schedule, start_step: int) -> None:
@@ -127,6 +138,11 @@ def _say_what_runs(config: ConfigDict, recordings: Recordings, plan: runs.Schedu
         _log.warning(
             "nobody is on the test side of %s: nothing will be tested (subjects present: %s)", config.protocol, present
         )
+    trained, tested = recordings.shown("train"), recordings.shown("test")
+    if tested - trained:
+        _log.warning("nobody trains %s: these will be named wrongly", ", ".join(sorted(tested - trained)))
+    if tested and trained - tested:
+        _log.warning("nobody is tested in %s: the accuracy says nothing of these", ", ".join(sorted(trained - tested)))
     _log.info(
         "%s step %d of %d on %d %s device(s)",
         "resuming after" if start_step else "starting before",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -56,8 +57,12 @@ def training_batches(recordings: Recordings, config: ConfigDict) -> grain.Datase
     dataset = dataset.random_map(_TrainingClip(config))
     batches = dataset.batch(config.batch_size // jax.process_count()).to_iter_dataset(_THREADS)
     if config.dataset.num_workers:
-        batches = batches.mp_prefetch(grain.MultiprocessingOptions(config.dataset.num_workers))
+        batches = batches.mp_prefetch(grain.MultiprocessingOptions(config.dataset.num_workers), _start_worker)
     return iter(batches)
+
+
+def _start_worker(index: int, count: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the main one ends the others
 
 
 def eval_clips(config: ConfigDict, side: str, recordings: Recordings | None = None) -> Iterator[Clip]:

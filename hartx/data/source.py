@@ -157,17 +157,28 @@ def _size_bytes(track: Track) -> int:
 
 @dataclass(frozen=True)
 class Recordings:
-    """The recordings of a dataset that have every stream's modality, and the sides they are on."""
+    """The recordings of a dataset that have every stream's modality, and the sides they are on.
+
+    Attributes:
+      labels: what the actions are called.
+      kept: index in `source` of each of `ids`.
+      actions: index in `labels` of each of `ids`.
+    """
 
     source: RecordingSource
     labels: tuple[str, ...]
     ids: tuple[RecordingId, ...]
-    kept: tuple[int, ...]  # source index of each id
+    kept: tuple[int, ...]
+    actions: tuple[int, ...]
     sides: Sides
 
     def indices(self, side: str) -> list[int]:
         """Return the source indices of a side: train, validation or test."""
         return [self.kept[i] for i in getattr(self.sides, side)]
+
+    def shown(self, side: str) -> set[str]:
+        """Return the labels of the actions on a side."""
+        return {self.labels[self.actions[i]] for i in getattr(self.sides, side)}
 
 
 def dataset_name(config: ConfigDict) -> str:
@@ -287,6 +298,7 @@ def open_recordings(config: ConfigDict, progress: bool = True) -> Recordings:
         labels=tuple(builder.info.features["action"].names),
         ids=ids,
         kept=tuple(i for i, _ in whole),
+        actions=tuple(r.label for _, r in whole),
         sides=sides(config.protocol, ids, config.validation_subject),
     )
 

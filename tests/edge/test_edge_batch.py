@@ -183,6 +183,11 @@ def test_one_folder_may_hold_all_kinds(folders):
     assert item == Item(*(f"{mixed}/a1_{kind}.npy" for kind in ("depth", "skeleton", "inertial")))
 
 
+def test_hidden_files_are_left_alone(folders):
+    clips, _ = folders(clips=["a.avi", "._a.avi"], **{"clips/.trash": ["b.avi"]})
+    assert [item.clip for item in items_of_folders(clips, None, None, "rgb")] == [f"{clips}/a.avi"]
+
+
 def test_what_cannot_be_told_apart_is_refused(folders):
     one, two, nothing = folders(one=["a.avi"], two=["a_skeleton.npy", "a.txt"], nothing=["a.doc"])
     with pytest.raises(EdgeError, match="of the same name"):

@@ -88,6 +88,16 @@ def test_without_people_only_a_random_split_is_possible(config, tmp_path):
     assert (len(sides.train), len(sides.test)) == (6, 2)
 
 
+def test_classes_of_one_side_alone_are_told(config, clips, tmp_path, caplog):
+    config.dataset.raw_dir = str(shutil.copytree(clips, tmp_path / "clips"))
+    write_clip(tmp_path / "clips/clap/anna/0.mp4")
+    write_clip(tmp_path / "clips/jump/ben/0.mp4")
+    with caplog.at_level("WARNING", "hartx"):
+        train(config, tmp_path / "run")
+    assert "nobody trains jump: these will be named wrongly" in caplog.text
+    assert "nobody is tested in clap: the accuracy says nothing of these" in caplog.text
+
+
 def test_streams_that_clips_have_not_are_refused(clips, tmp_path):
     config = skeleton.get_config()
     config.dataset.name, config.dataset.raw_dir = "video_folder", str(clips)

@@ -164,6 +164,45 @@ def test_a_run_that_is_killed_ends_with_the_very_same_parameters(finished, repos
     assert losses[0] == losses[1]
 
 
+def interrupted(repository, small_data, workdir, ask, *more):
+    """Start a run, `ask` it (a process) to stop in the middle of an epoch, and return its last step and its words."""
+    arguments = command(small_data, workdir, "--config.checkpoint_epochs=9", *more)
+    with subprocess.Popen(
+        arguments, cwd=repository, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        while len(read_metrics(workdir)) < 2 and process.poll() is None:
+            time.sleep(0.02)
+        ask(process)
+        said = process.stderr.read()
+        assert process.wait(timeout=120) == 1, said
+    (step,) = (int(folder.name) for folder in (workdir / "checkpoints" / "last").iterdir())
+    assert not list((workdir / "checkpoints" / "best").iterdir())
+    return step, said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_stop_keeps_the_step_it_has_come_to(finished, repository, small_data, tmp_path, number):
+    step, said = interrupted(repository, small_data, tmp_path, lambda process: process.send_signal(number))
+    assert 2 <= step < 20
+    assert f"stopping after step {step} of 20, which is kept" in said and "go on with the same command" in said
+    assert read_metrics(tmp_path)[-1]["step"] == step
+    done = run(repository, small_data, tmp_path)
+    assert done.returncode == 0 and f"resuming after step {step} of 20" in done.stderr
+    resumed = parameters(tmp_path)
+    for name, value in parameters(finished[0]).items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+
+
+def test_ctrl_c_that_reaches_the_workers_too_stops_a_run_no_differently(repository, small_data, tmp_path):
+    workers = "--config.dataset.num_workers=2"
+    step, said = interrupted(
+        repository, small_data, tmp_path, lambda process: os.killpg(process.pid, signal.SIGINT), workers
+    )
+    assert f"stopping after step {step} of 20, which is kept" in said and "Traceback" not in said
+    done = run(repository, small_data, tmp_path, workers)
+    assert done.returncode == 0 and f"resuming after step {step} of 20" in done.stderr
+
+
 def test_eight_devices_learn_as_one_does(finished, repository, small_data, tmp_path):
     done = run(repository, small_data, tmp_path / "eight", XLA_FLAGS=EIGHT_DEVICES)
     assert done.returncode == 0, done.stderr
