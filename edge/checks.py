@@ -63,7 +63,19 @@ def check_skeleton(skeleton: Entries) -> np.ndarray:
 
 
 def check_inertial(inertial: Entries) -> np.ndarray:
-    """Return inertial samples as (N, 6) float32."""
+    """Return the inertial samples of a recording as (N, 6) float32."""
+    samples = check_samples(inertial)
+    gravity_g = float(np.median(np.linalg.norm(samples[:, :3], axis=1)))
+    if not _GRAVITY_G[0] <= gravity_g <= _GRAVITY_G[1]:
+        raise EdgeError(
+            f"the inertial samples have accelerations of {gravity_g:.2f} in the median; about 1 is expected\n"
+            f"  Give them in g (m/s2 divided by 9.81) and with gravity in them"
+        )
+    return samples
+
+
+def check_samples(inertial: Entries) -> np.ndarray:
+    """Return some inertial samples, so few perhaps that their mean says nothing, as (N, 6) float32."""
     samples = _numbers(inertial, "the inertial samples are")
     if samples.ndim != 2 or samples.shape[1] != 6 or len(samples) == 0:
         raise EdgeError(
@@ -73,12 +85,6 @@ def check_inertial(inertial: Entries) -> np.ndarray:
     if not np.isfinite(samples).all():
         first = int(np.argwhere(~np.isfinite(samples))[0, 0])
         raise EdgeError(f"the inertial samples have a value that is not finite, first in sample {first}")
-    gravity_g = float(np.median(np.linalg.norm(samples[:, :3], axis=1)))
-    if not _GRAVITY_G[0] <= gravity_g <= _GRAVITY_G[1]:
-        raise EdgeError(
-            f"the inertial samples have accelerations of {gravity_g:.2f} in the median; about 1 is expected\n"
-            f"  Give them in g (m/s2 divided by 9.81) and with gravity in them"
-        )
     return samples
 
 

@@ -25,11 +25,10 @@ from edge.command import add_model_options, positive_float, report, run_command
 from edge.errors import EdgeError
 from edge.interrupt import StopRequest, stop_on_signals
 from edge.items import Item, items_of_folders, output_names
-from edge.media import read_frames, read_inertial, read_skeleton
-from edge.recognizer import ActionRecognizer, Prediction
+from edge.recognizer import ActionRecognizer
+from edge.recording import predict_files, video_modality
 from edge.report import REPORT_FILE, Report, stamps
 from edge.runtime import StreamOptions
-from edge.sampling import Track
 from edge.stream_options import add_stream_options, stream_options
 from edge.visualize import visualize
 
@@ -128,7 +127,7 @@ def _run(args: argparse.Namespace, files: Optional[List[Item]], stop: StopReques
 def _items_of_folders(args: argparse.Namespace, bundle: Bundle) -> List[Item]:
     clips, skeletons, inertial = (names[0] if names else None for names in (args.clips, args.skeleton, args.inertial))
     if clips:
-        _video_modality(bundle, clips)
+        video_modality(bundle, clips)
     return items_of_folders(clips, skeletons, inertial, bundle.video_modality)
 
 
@@ -162,6 +161,7 @@ class Batch:
         self.report: Optional[Report] = None
         self.failed = self.kept = self.done = 0
         self._args, self._recognizer, self._options, self._stop = args, recognizer, options, stop
+        self._rates_hz = {kind: getattr(args, kind + "_rate") for kind in ("frame", "skeleton", "inertial")}
 
     def handle(self, item: Item, name: str, whole_text: bool) -> None:
         """Predict one recording, and print and report it."""
@@ -171,7 +171,7 @@ class Batch:
         else:
             row = {**asdict(item), "files": stamps(item)}
             try:
-                row.update(asdict(_predict(self._recognizer, item, self._args)))
+                row.update(asdict(predict_files(self._recognizer, item, self._rates_hz)))
                 if self._args.visualize:
                     seen = self._visualize(item, name)
                     if seen is None:
@@ -186,8 +186,7 @@ class Batch:
         self._print(item, row, whole_text)
 
     def _visualize(self, item: Item, name: str) -> Optional[Dict[str, Any]]:
-        rates_hz = {kind: getattr(self._args, kind + "_rate") for kind in ("frame", "skeleton", "inertial")}
-        return visualize(self._recognizer, item, rates_hz, self._args.output / name, self._options, self._stop)
+        return visualize(self._recognizer, item, self._rates_hz, self._args.output / name, self._options, self._stop)
 
     def _print(self, item: Item, row: Dict[str, Any], whole_text: bool) -> None:
         self.done += 1
@@ -205,30 +204,6 @@ class Batch:
         text += f" ({self.kept} of them before)" if self.kept else ""
         text += f", {self.failed} could not be" if self.failed else ""
         return text + (f"; report: {self._args.output / REPORT_FILE}" if self._args.output else "")
-
-
-def _predict(recognizer: ActionRecognizer, item: Item, args: argparse.Namespace) -> Prediction:
-    frames = read_frames(item.clip, _video_modality(recognizer.bundle, item.clip)) if item.clip else None
-    skeleton = read_skeleton(item.skeleton) if item.skeleton else None
-    inertial = read_inertial(item.inertial) if item.inertial else None
-    values: Any = frames.values if frames else None
-    if frames and frames.time_s is not None and not args.frame_rate:
-        values = Track(frames.values, frames.time_s)
-    return recognizer.predict(
-        values,
-        skeleton.values if skeleton else None,
-        inertial.values if inertial else None,
-        frame_rate_hz=args.frame_rate or (frames.rate_hz if frames else None),
-        skeleton_rate_hz=args.skeleton_rate or (skeleton.rate_hz if skeleton else None),
-        inertial_rate_hz=args.inertial_rate,
-    )
-
-
-def _video_modality(bundle: Bundle, clip: str) -> str:
-    if bundle.video_modality is None:
-        options = " ".join(f"--{modality}=FILE" for modality in bundle.specs)
-        raise EdgeError(f"{clip} was given; this bundle reads {bundle.reads}, no video: give {options} instead")
-    return bundle.video_modality
 
 
 def as_line(title: str, row: Dict[str, Any]) -> str:

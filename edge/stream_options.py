@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from typing import Optional
 
 from edge.command import positive_int
 from edge.runtime import StreamOptions
 from edge.streaming import StreamRule
 
-_RULE = StreamOptions().rule
-_RELEASE_SHARE = (_RULE.release or 0.0) / _RULE.threshold
+RULE = StreamOptions().rule
+_RELEASE_SHARE = (RULE.release or 0.0) / RULE.threshold
 
 
 def add_stream_options(parser: argparse.ArgumentParser) -> None:
     """Add --stride, --smoothing, --threshold and --release."""
-    smoothing, threshold = _RULE.smoothing, _RULE.threshold
+    smoothing, threshold = RULE.smoothing, RULE.threshold
     parser.add_argument(
         "--stride", type=positive_int, metavar="N", help="frames of a window to the next (half of them)"
     )
@@ -35,5 +36,16 @@ def add_stream_options(parser: argparse.ArgumentParser) -> None:
 
 def stream_options(args: argparse.Namespace) -> StreamOptions:
     """Return what `add_stream_options` read."""
-    release = _RELEASE_SHARE * args.threshold if args.release is None else args.release
-    return StreamOptions(args.stride, StreamRule(args.threshold, args.smoothing, release))
+    return make_stream_options(args.stride, args.smoothing, args.threshold, args.release)
+
+
+def make_stream_options(
+    stride: Optional[int], smoothing: int, threshold: float, release: Optional[float]
+) -> StreamOptions:
+    """Return these options; without a `release` it is the usual share of the threshold.
+
+    Raises:
+      EdgeError: if they do not fit together.
+    """
+    release = _RELEASE_SHARE * threshold if release is None else release
+    return StreamOptions(stride, StreamRule(threshold, smoothing, release))

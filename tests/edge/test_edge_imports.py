@@ -14,8 +14,10 @@ import edge
 from edge.engines import ENGINES
 
 FOREIGN = ("jax", "jaxlib", "flax", "hartx", "export", "datasets", "configs", "tensorflow", "scipy")
-# Engines whose package is not installed cannot be imported, which is why they are modules of their own.
+# Modules whose package is not installed cannot be imported.
 LACKING = {entry.module for entry in ENGINES if importlib.util.find_spec(entry.package) is None}
+if importlib.util.find_spec("fastapi") is None:
+    LACKING.add("edge.service")
 MODULES = [module.name for module in pkgutil.walk_packages(edge.__path__, "edge.") if module.name not in LACKING]
 
 

@@ -1,0 +1,406 @@
+"""The server: python -m edge.serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import edge
+from edge import ActionRecognizer, predict, serve
+from edge.bundle import read_bundle
+from edge.errors import EdgeError
+from edge.pushed import PushedStream
+
+REPOSITORY = Path(edge.__file__).resolve().parents[1]
+uvicorn = pytest.importorskip("uvicorn", reason="edge/requirements-server.txt is not installed")
+pytest.importorskip("fastapi", reason="edge/requirements-server.txt is not installed")
+ws_client = pytest.importorskip("websockets.sync.client", reason="edge/requirements-server.txt is not installed")
+from websockets.exceptions import ConnectionClosed  # noqa: E402
+
+from edge.service import MOST_STREAMS, TakingTurns, create_app  # noqa: E402
+
+
+@contextmanager
+def served(recognizer, max_upload_bytes=10_000_000):
+    """Serve in a thread of its own; yields the address."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.listen()  # whoever connects before it serves waits
+        app = create_app(recognizer, max_upload_bytes)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        try:
+            yield f"127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def form(fields):
+    """Return a form (name to text, or to a file's name and bytes) as a request has it."""
+    parts = []
+    for name, value in fields.items():
+        head = f'Content-Disposition: form-data; name="{name}"'
+        if isinstance(value, tuple):
+            head, value = f'{head}; filename="{value[0]}"', value[1]
+        parts += [b"--frontier", head.encode(), b"", value if isinstance(value, bytes) else str(value).encode()]
+    return b"\r\n".join([*parts, b"--frontier--", b""])
+
+
+def ask(address, path="/", **fields):
+    """Return status and answer of a request, a form if fields are given."""
+    request = urllib.request.Request(f"http://{address}{path}")
+    if fields:
+        request.data = form(fields)
+        request.add_header("Content-Type", "multipart/form-data; boundary=frontier")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def file(path):
+    return path.name, path.read_bytes()
+
+
+def untimed(prediction):
+    return {key: value for key, value in prediction.items() if not key.endswith("_ms")}
+
+
+@pytest.fixture
+def numpy_file(tmp_path):
+    def write(name, values):
+        np.save(tmp_path / name, values)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def quick(make_bundle, edit_bundle):
+    """A function that loads a bundle whose window is full in a moment."""
+
+    def make(*modalities):
+        folder = make_bundle(*modalities)
+        edit_bundle(folder, lambda values: values["window"].update(duration_s=0.2))
+        return ActionRecognizer.from_bundle(folder)
+
+    return make
+
+
+# --- recordings -----------------------------------------------------------------------------------
+
+
+def test_the_server_says_what_the_model_is(make_bundle):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("rgb", "skeleton"))
+    with served(recognizer) as address:
+        status, said = ask(address)
+    assert status == 200 and said["model"] == "tiny" and said["reads"] == ["rgb", "skeleton"]
+    assert said["labels"] == list(recognizer.bundle.labels) and said["engine"] == recognizer.engine.name
+    assert said["window"] == {"frames": 4, "stride": 2, "duration_s": 2.2}
+
+
+def test_a_recording_gets_the_answer_that_the_command_gives(make_bundle, write_video, numpy_file, skeletons, capsys):
+    folder, clip = make_bundle("rgb", "skeleton"), write_video("a clip.mp4")
+    joints = numpy_file("joints.npy", skeletons)
+    arguments = [str(clip), f"--skeleton={joints}", "--skeleton_rate=25", "--json"]
+    assert predict.main([f"--bundle={folder}", *arguments]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    with served(ActionRecognizer.from_bundle(folder)) as address:
+        status, found = ask(address, "/predict", clip=file(clip), skeleton=file(joints), skeleton_rate=25)
+        _, without = ask(address, "/predict", clip=file(clip))
+    assert status == 200 and found["latency_ms"] > 0
+    assert untimed(found) == {key: value for key, value in untimed(expected).items() if key in found}
+    assert without["missing"] == ["skeleton"] and without["top5"] != found["top5"]
+
+
+def test_depth_and_inertial_samples_come_as_arrays(make_bundle, numpy_file, depth_frames, samples):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("depth", "inertial"))
+    given = {"clip": numpy_file("d.npy", depth_frames), "inertial": numpy_file("i.npy", samples)}
+    with served(recognizer) as address:
+        status, found = ask(address, "/predict", frame_rate=30, **{kind: file(path) for kind, path in given.items()})
+    assert status == 200, found
+    expected = recognizer.predict(depth_frames, inertial=samples, frame_rate_hz=30)
+    assert [(s["action"], s["confidence"]) for s in found["top5"]] == [(s.action, s.confidence) for s in expected.top5]
+
+
+@pytest.mark.parametrize(
+    "fields, status, words",
+    [
+        ({"clip": ("a.mp4", b"no video")}, 400, r"^a\.mp4 is no video"),
+        ({"clip": ("../../a\0b/..mp4", b"no video")}, 400, r"^\.\.mp4 is no video"),
+        ({"clip": ("", b"no video")}, 400, "."),
+        ({"skeleton": ("s.avi", b"x")}, 400, r"^s\.avi was given; a skeleton is expected as \.npy"),
+        ({"inertial": ("i.npy", b"")}, 400, r"i\.npy"),
+        ({"frame_rate": "30"}, 400, "nothing was given; this bundle reads rgb"),
+        ({"clip": ("a.mp4", bytes(20_000))}, 413, r"0\.0 MB were sent; at most 0\.01 are expected"),
+    ],
+)
+def test_a_mistake_gets_one_clear_answer_and_the_server_goes_on(
+    make_bundle, write_video, tmp_path, monkeypatch, fields, status, words
+):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    clip = write_video(frames=3)
+    with served(ActionRecognizer.from_bundle(make_bundle("rgb", "skeleton")), 10_000) as address:
+        found, said = ask(address, "/predict", **fields)
+        assert found == status and re.search(words, said["error"] if "error" in said else str(said)), said
+        assert str(tmp_path) not in str(said)
+        assert ask(address, "/predict", clip=file(clip))[0] == 200
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_a_field_of_another_kind_is_refused(make_bundle):
+    with served(ActionRecognizer.from_bundle(make_bundle("rgb"))) as address:
+        assert ask(address, "/predict", frame_rate="often")[0] == 422
+        assert ask(address, "/elsewhere")[0] == 404
+
+
+def test_recordings_at_the_same_time_take_turns(make_bundle, numpy_file):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("skeleton"))
+    engine, inside, most = recognizer.engine, [], []
+
+    class Watched:
+        name = engine.name
+
+        def run(self, inputs):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.pop()
+            return engine.run(inputs)
+
+    recordings = [numpy_file(f"{i}.npy", np.random.default_rng(i).normal(size=(30, 20, 3))) for i in range(8)]
+    with served(ActionRecognizer(recognizer.bundle, Watched(), "fp32")) as address, ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda path: ask(address, "/predict", skeleton=file(path)), recordings))
+    assert max(most) == 1 and len(most) == 8
+    for path, (_, answer) in zip(recordings, found):
+        expected = recognizer.predict(skeleton=np.load(path))
+        assert (answer["action"], answer["confidence"]) == (expected.action, expected.confidence)
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+
+def picture(i=0):
+    return cv2.imencode(".png", np.full((24, 32, 3), 10 * i % 256, np.uint8))[1].tobytes()
+
+
+def send(connection, message):
+    """Send to a server that may have closed already."""
+    with suppress(ConnectionClosed):
+        connection.send(message)
+
+
+def told(connection):
+    """Return all that comes until the server closes, and how it closes."""
+    events = []
+    try:
+        while True:
+            events.append(json.loads(connection.recv(timeout=20)))
+    except ConnectionClosed as closed:
+        return events, closed.rcvd.code
+
+
+def test_a_stream_is_watched_as_a_camera_is(quick, skeletons):
+    with served(quick("rgb", "skeleton")) as address, ws_client.connect(f"ws://{address}/stream?stride=1") as client:
+        for i in range(30):
+            if i >= 10:
+                client.send(json.dumps({"skeleton": skeletons[i].tolist()}))
+            client.send(picture(i))
+            time.sleep(0.02)
+        client.send(b"")
+        events, code = told(client)
+    predictions = [event for event in events if event["kind"] == "prediction"]
+    assert code == 1000 and len(predictions) >= 4
+    assert predictions[0]["missing"] == ["skeleton"] and predictions[-1]["missing"] == []
+    times = [event["time_s"] for event in predictions]
+    assert times == sorted(set(times)) and all(event["latency"]["total_ms"] > 0 for event in predictions)
+    assert {"kind": "notice", "about": "missing", "text": "all modalities are there"}.items() <= max(
+        (event for event in events if event["kind"] == "notice"), key=lambda event: event["time_s"]
+    ).items()
+
+
+@pytest.mark.parametrize(
+    "modality, message",
+    [
+        ("skeleton", {"skeleton": np.ones((20, 3)).tolist()}),
+        ("inertial", {"inertial": np.ones((2, 6)).tolist()}),
+    ],
+)
+def test_without_video_skeletons_or_samples_give_the_beat(quick, modality, message):
+    with served(quick(modality)) as address, ws_client.connect(f"ws://{address}/stream") as client:
+        for _ in range(15):
+            client.send(json.dumps(message))
+            time.sleep(0.03)
+        client.send(b"")
+        events, code = told(client)
+    assert code == 1000 and any(event["kind"] == "prediction" and event["missing"] == [] for event in events)
+
+
+@pytest.mark.parametrize(
+    "query, message, words",
+    [
+        ("", b"xyz", "a message of 3 bytes is no picture"),
+        ("", "nonsense", "is no JSON: nonsense"),
+        ("", "[]", "is expected to be"),
+        ("", '{"inertial": [[0, 0, 1, 0, 0, 0]]}', "inertial was sent; this bundle reads rgb and skeleton"),
+        ("", '{"skeleton": [[0, 0, 1]]}', "20, 3"),
+        ("", '{"skeleton": "x"}', "not an array of numbers"),
+        ("?stride=0", b"", "a stride of 0 was given"),
+        ("?threshold=7", b"", "a threshold of 7.0 was given"),
+    ],
+)
+def test_a_mistake_in_a_stream_ends_it_with_a_word(make_bundle, query, message, words):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("rgb", "skeleton"))
+    with served(recognizer) as address, ws_client.connect(f"ws://{address}/stream{query}") as client:
+        send(client, message)
+        (event,), code = told(client)
+    assert event["kind"] == "error" and words in event["text"] and code == 1008
+
+
+def test_streams_are_limited_and_one_that_has_gone_makes_room(make_bundle):
+    with served(ActionRecognizer.from_bundle(make_bundle("rgb"))) as address:
+        clients = [ws_client.connect(f"ws://{address}/stream") for _ in range(MOST_STREAMS)]
+        for client in clients:
+            client.send(picture())
+        with ws_client.connect(f"ws://{address}/stream") as late:
+            (event,), code = told(late)
+            assert "8 streams are watched already" in event["text"] and code == 1013
+        clients[0].socket.shutdown(socket.SHUT_RDWR)  # without a goodbye, as a cable that is pulled out
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            with ws_client.connect(f"ws://{address}/stream") as another:
+                send(another, b"")
+                events, code = told(another)
+            if code == 1000:
+                break
+        assert code == 1000 and events == []
+        for client in clients:
+            client.close()
+
+
+# --- what is pushed -------------------------------------------------------------------------------
+
+
+def test_the_newest_picture_wins(make_bundle):
+    stream = PushedStream(read_bundle(make_bundle("rgb")))
+    for i in (1, 2, 3):
+        stream.put_picture(picture(i))
+    frame = stream.read()
+    assert stream.skipped == 2 and (frame.image == 30).all() and 0 < frame.time_s < 1 and frame.decode_ms > 0
+    stream.put_picture(picture(4))
+    stream.end()
+    assert (stream.read().image == 40).all()
+    assert stream.read() is None
+
+
+def test_colours_and_millimetres_arrive_as_they_were(make_bundle):
+    colour = np.zeros((4, 5, 3), np.uint8)
+    colour[..., 0] = 200
+    stream = PushedStream(read_bundle(make_bundle("rgb")))
+    stream.put_picture(cv2.imencode(".png", colour[..., ::-1])[1].tobytes())
+    np.testing.assert_array_equal(stream.read().image, colour)
+    depth = np.arange(20, dtype=np.uint16).reshape(4, 5) * 300
+    stream = PushedStream(read_bundle(make_bundle("depth")))
+    stream.put_picture(cv2.imencode(".png", depth)[1].tobytes())
+    np.testing.assert_array_equal(stream.read().image, depth)
+
+
+def test_samples_of_one_message_lie_between_it_and_the_one_before(make_bundle, samples):
+    stream = PushedStream(read_bundle(make_bundle("rgb", "inertial")))
+    for message in (samples[:5], samples[5:9]):
+        stream.put_entries({"inertial": message.tolist()})
+        time.sleep(0.05)
+    stream.put_picture(picture())
+    frame = stream.read()
+    entries = list(stream.feeds["inertial"].read(frame))
+    np.testing.assert_array_equal(np.stack([values for _, values in entries]), samples[4:9])
+    times = np.array([time_s for time_s, _ in entries])
+    assert times[0] == 0 and 0.05 <= times[-1] < frame.time_s
+    np.testing.assert_allclose(np.diff(times), times[-1] / 4)
+    assert list(stream.feeds["inertial"].read(frame)) == []
+
+
+def test_what_nobody_takes_does_not_pile_up(make_bundle):
+    stream = PushedStream(read_bundle(make_bundle("rgb", "skeleton")))
+    for _ in range(1500):
+        stream.put_entries({"skeleton": np.ones((20, 3))})
+    stream.put_picture(picture())
+    assert len(list(stream.feeds["skeleton"].read(stream.read()))) == 1000
+
+
+def test_a_picture_for_a_bundle_without_video_is_refused(make_bundle):
+    with pytest.raises(EdgeError, match="a picture was sent; this bundle reads skeleton"):
+        PushedStream(read_bundle(make_bundle("skeleton"))).put_picture(picture())
+
+
+def test_an_engine_that_fails_lets_the_next_one_in():
+    class Failing:
+        name = "failing"
+
+        def run(self, inputs):
+            raise EdgeError("it does not fit")
+
+    turns = TakingTurns(Failing())
+    for _ in range(2):
+        with pytest.raises(EdgeError, match="it does not fit"):
+            turns.run({})
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_the_command_serves_until_it_is_told_to_stop(make_bundle):
+    folder = make_bundle("skeleton")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge.serve", f"--bundle={folder}", f"--port={port}"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        for line in process.stdout:
+            if "running on" in line:
+                break
+        assert ask(f"127.0.0.1:{port}")[1]["model"] == "tiny"
+        with ws_client.connect(f"ws://127.0.0.1:{port}/stream") as client:
+            client.send(json.dumps({"skeleton": np.ones((20, 3)).tolist()}))
+            process.send_signal(signal.SIGTERM)
+            told(client)
+        assert process.wait(timeout=30) in (0, -signal.SIGTERM)
+        assert "Traceback" not in process.stdout.read()
+    finally:
+        process.kill()
+        process.stdout.close()
+
+
+def test_what_is_not_installed_is_named(make_bundle, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert serve.main([f"--bundle={make_bundle('rgb')}"]) == 1
+    assert "pip install -r edge/requirements-server.txt" in capsys.readouterr().err
