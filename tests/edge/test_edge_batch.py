@@ -65,8 +65,8 @@ def test_the_next_run_makes_what_is_missing_failed_or_changed(make_bundle, video
     (videos / "b.mp4").write_bytes((videos / "a.avi").read_bytes())
     (videos / "empty.mp4").write_bytes((videos / "a.avi").read_bytes())
     made = []
-    real = predict._predict
-    monkeypatch.setattr(predict, "_predict", lambda r, item, a: made.append(item.key) or real(r, item, a))
+    real = predict.predict_files
+    monkeypatch.setattr(predict, "predict_files", lambda r, item, a: made.append(item.key) or real(r, item, a))
     capsys.readouterr()
     assert predict.main(arguments) == 1
     assert made == ["b", "broken", "empty", "c"]
