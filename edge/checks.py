@@ -91,5 +91,5 @@ def check_samples(inertial: Entries) -> np.ndarray:
 def _numbers(values: Entries, what: str) -> np.ndarray:
     try:
         return np.asarray(values, np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise EdgeError(f"{what} not an array of numbers: {error}") from None

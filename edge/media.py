@@ -241,9 +241,12 @@ def existing_file(path: Union[str, Path]) -> Path:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a damaged file ends in whatever its parser trips over
         raise EdgeError(f"{path} cannot be read as .npy: {error}") from error
+    if not isinstance(values, np.ndarray):
+        raise EdgeError(f"{path} holds several arrays (.npz); a .npy with one is expected")
+    return values
 
 
 def _read_mat(path: Path, variable: str) -> np.ndarray:
@@ -267,7 +270,7 @@ def _read_rows(path: Path) -> np.ndarray:
     """Return (T, J, 3) from lines of 60 or 75 numbers, or from twenty lines of 3 a frame."""
     rows: List[List[float]] = []
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
             row = [float(word) for word in line.replace(",", " ").split()]
             if row and (len(row) not in (3, 60, 75) or (rows and len(row) != len(rows[0]))):
                 raise EdgeError(

@@ -17,6 +17,7 @@ from edge.feeds import Feed
 from edge.sources import Frame
 
 _KEPT = 1000  # skeletons and samples that wait for a picture at most: more than a window has
+_PICTURES = (b"\xff\xd8\xff", b"\x89PNG")  # what JPEG and PNG begin with
 
 
 class PushedStream:
@@ -74,6 +75,8 @@ class PushedStream:
             raise EdgeError('a message of text is expected to be {"skeleton": joints, "inertial": samples}')
         now_s = self._now()
         for modality, values in given.items():
+            if values is None:
+                continue
             if modality not in self._entries:
                 raise EdgeError(f"{modality} was sent; this bundle reads {self._reads}")
             self._put(modality, now_s, _checked(modality, values))
@@ -135,9 +138,12 @@ class PushedStream:
 
     def _decode(self, data: bytes) -> np.ndarray:
         flags = cv2.IMREAD_UNCHANGED if self._video == "depth" else cv2.IMREAD_COLOR
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data.startswith(_PICTURES) else None
+        except cv2.error:  # more pixels than OpenCV takes
+            image = None
         if image is None:
-            raise EdgeError(f"a message of {len(data)} bytes is no picture; JPEG or PNG is expected")
+            raise EdgeError(f"a message of {len(data)} bytes is no picture that can be read; JPEG or PNG is expected")
         return image if self._video == "depth" else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

@@ -3,15 +3,21 @@
     python -m edge.serve --bundle=bundles/a --port=8000
     curl -F clip=@CLIP.mp4 -F skeleton=@CLIP.npy http://localhost:8000/predict
 
-POST /predict takes a recording as `edge.predict` does, WebSocket /stream the pictures of a camera; GET / says what the
-model is, GET /docs the rest. Anybody who reaches the port may ask: by itself it listens to this machine alone.
+POST /predict takes a recording as `edge.predict` does, WebSocket /stream the pictures of a camera, GET / says what the
+model is: edge/README.md. Anybody who reaches the port may ask; by itself it listens to this machine alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import socket
 import sys
+from contextlib import suppress
 from typing import Any, Optional, Sequence
+
+# A picture of a few kilobytes may unpack to gigabytes. OpenCV reads this when it is imported, so it stands here: 8K.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**25))
 
 from edge.command import add_model_options, positive_float, positive_int, run_command
 from edge.errors import EdgeError
@@ -44,8 +50,22 @@ def _run(args: argparse.Namespace) -> int:
     recognizer = ActionRecognizer.from_bundle(args.bundle, args.engine, args.precision, args.threads, cpus=args.cpus)
     print(f"{args.bundle}: {recognizer.bundle.model} in {recognizer.precision} by {recognizer.engine.name}")
     app = create_app(recognizer, int(args.max_upload_mb * 1e6))
-    uvicorn.run(app, host=args.host, port=args.port, timeout_graceful_shutdown=_GOODBYE_S)
+    with _listen(args.host, args.port) as bound, suppress(KeyboardInterrupt):
+        print(f"listening at http://{args.host}:{args.port}, Ctrl-C ends it", flush=True)
+        uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=_GOODBYE_S)).run([bound])
     return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        if not host or port >= 2**16:  # which would be any address, and another port
+            raise OSError("there is no such address")
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise EdgeError(
+            f"--host={host} --port={port} cannot be listened to: {error.strerror or error}\n  Give others, or end the "
+            f"program that has them"
+        ) from None
 
 
 def _server() -> Any:

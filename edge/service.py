@@ -12,17 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Dict, Mapping, Optional, Set
+from typing import Any, Dict, Mapping, MutableMapping, Optional, Set
 
 import numpy as np
-from fastapi import FastAPI, Form, Request, UploadFile, WebSocket, WebSocketDisconnect
-from fastapi.responses import JSONResponse, Response
-from starlette.middleware.base import BaseHTTPMiddleware
+from fastapi import Depends, FastAPI, Form, Request, UploadFile, WebSocket, WebSocketDisconnect
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from edge.engines import Engine
-from edge.errors import EdgeError
+from edge.errors import EdgeError, suggestion
 from edge.events import Predicted, as_dict
-from edge.items import Item
+from edge.items import SKELETON_SUFFIXES, VIDEO_SUFFIXES, Item
 from edge.pushed import PushedStream
 from edge.recognizer import ActionRecognizer
 from edge.recording import predict_files
@@ -32,6 +33,9 @@ from edge.stream_options import RULE, make_stream_options
 MOST_STREAMS = 8  # at once; each keeps a window in memory, and they share one engine
 # Of RFC 6455 and its registry: all was said, a mistake of the client, try again later.
 _CLOSE_END, _CLOSE_MISTAKE, _CLOSE_LATER = 1000, 1008, 1013
+_FILES = ("clip", "skeleton", "inertial")
+_FIELDS = (*_FILES, "frame_rate", "skeleton_rate", "inertial_rate")
+_SUFFIXES = (*VIDEO_SUFFIXES, *SKELETON_SUFFIXES)
 _GONE = (WebSocketDisconnect, RuntimeError, OSError)  # by version, what sending to a client that has gone raises
 
 
@@ -62,21 +66,12 @@ def create_app(recognizer: ActionRecognizer, max_upload_bytes: int) -> FastAPI:
     pool = ThreadPoolExecutor(MOST_STREAMS, thread_name_prefix="stream")
     watched: Set[_Watch] = set()
 
-    async def refuse_large(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        if request.method != "POST":
-            return await answer(request)
-        length = request.headers.get("content-length", "")
-        if not length.isdecimal():
-            return _mistake("a request without Content-Length was sent", 411)
-        if int(length) > max_upload_bytes:
-            most = f"at most {max_upload_bytes / 1e6:g} are expected (--max_upload_mb of the server)"
-            return _mistake(f"{int(length) / 1e6:.1f} MB were sent; {most}", 413)
-        return await answer(request)
-
-    app.add_middleware(BaseHTTPMiddleware, dispatch=refuse_large)
+    app.add_middleware(_SizeLimit, max_bytes=max_upload_bytes)
+    app.add_exception_handler(HTTPException, _say_http)
+    app.add_exception_handler(RequestValidationError, _say_invalid)
 
     @app.get("/")
-    def model() -> Dict[str, Any]:
+    async def model() -> Dict[str, Any]:
         """Say what the model is: labels, what it reads, engine, precision, window."""
         return {
             "model": bundle.model,
@@ -87,14 +82,14 @@ def create_app(recognizer: ActionRecognizer, max_upload_bytes: int) -> FastAPI:
             "window": asdict(bundle.window),
         }
 
-    @app.post("/predict")
+    @app.post("/predict", dependencies=[Depends(_check_fields)])
     def predict(
         clip: Optional[UploadFile] = None,
         skeleton: Optional[UploadFile] = None,
         inertial: Optional[UploadFile] = None,
-        frame_rate: Optional[float] = Form(None),
-        skeleton_rate: Optional[float] = Form(None),
-        inertial_rate: Optional[float] = Form(None),
+        frame_rate: Optional[float] = Form(None, gt=0),
+        skeleton_rate: Optional[float] = Form(None, gt=0),
+        inertial_rate: Optional[float] = Form(None, gt=0),
     ) -> Any:
         """Name the action of a recording, given as the files that `python -m edge.predict` takes, one of each kind."""
         rates_hz = {"frame": frame_rate, "skeleton": skeleton_rate, "inertial": inertial_rate}
@@ -107,19 +102,13 @@ def create_app(recognizer: ActionRecognizer, max_upload_bytes: int) -> FastAPI:
                 return _mistake(re.sub(rf"{re.escape(folder)}/\w+/", "", str(error)), 400)
 
     @app.websocket("/stream")
-    async def stream(
-        socket: WebSocket,
-        stride: Optional[int] = None,
-        smoothing: int = RULE.smoothing,
-        threshold: float = RULE.threshold,
-        release: Optional[float] = None,
-    ) -> None:
+    async def stream(socket: WebSocket) -> None:
         await socket.accept()
         if len(watched) >= MOST_STREAMS:
             await _refuse(socket, f"{MOST_STREAMS} streams are watched already; try again later", _CLOSE_LATER)
             return
         try:
-            watch = _Watch(socket, shared, make_stream_options(stride, smoothing, threshold, release))
+            watch = _Watch(socket, shared, _stream_options(socket.query_params))
         except EdgeError as error:
             await _refuse(socket, str(error), _CLOSE_MISTAKE)
             return
@@ -195,22 +184,88 @@ class _Watch:
         self._source.end()
 
 
+class _SizeLimit:
+    """Refuses requests that are too large before anything of them is read."""
+
+    def __init__(self, app: Any, max_bytes: int) -> None:
+        self._app, self._max_bytes = app, max_bytes
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        refusal = self._refusal(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
+        await (refusal or self._app)(scope, receive, send)
+
+    def _refusal(self, scope: Mapping[str, Any]) -> Optional[JSONResponse]:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        length = headers.get(b"content-length", "")
+        if b"transfer-encoding" in headers or not length.isdecimal():
+            return _mistake("the request does not say its size: send a Content-Length, and not in chunks", 411)
+        if int(length) > self._max_bytes:
+            most = f"at most {self._max_bytes / 1e6:g} are expected (--max_upload_mb of the server)"
+            return _mistake(f"{int(length) / 1e6:.1f} MB were sent; {most}", 413)
+        return None
+
+
+async def _check_fields(request: Request) -> None:
+    """Raise for a field that there is not, or is there twice: both would be overlooked."""
+    names = [name for name, _ in (await request.form()).multi_items()]
+    for name in names:
+        if name not in _FIELDS:
+            text = f"there is no field {name}; {', '.join(_FIELDS)} are there{suggestion(name, _FIELDS)}"
+            raise HTTPException(400, text)
+        if names.count(name) > 1:
+            raise HTTPException(400, f"{name} was sent {names.count(name)} times; once at most is expected")
+
+
+def _stream_options(params: Mapping[str, str]) -> StreamOptions:
+    """Return the options in the address of a stream.
+
+    Raises:
+      EdgeError: for one that there is not, or that is no number or does not fit.
+    """
+    values: Dict[str, Any] = {"stride": None, "smoothing": RULE.smoothing, "threshold": RULE.threshold, "release": None}
+    for name, text in params.items():
+        if name not in values:
+            raise EdgeError(f"there is no {name}; {', '.join(values)} are there{suggestion(name, values)}")
+        try:
+            values[name] = (int if name in ("stride", "smoothing") else float)(text)
+        except ValueError:
+            raise EdgeError(f"{name}={text} was given; a number is expected") from None
+    return make_stream_options(**values)
+
+
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise EdgeError(f"a message of text is no JSON: {text[:80]}") from None
 
 
 def _save(upload: Optional[UploadFile], folder: Path) -> Optional[str]:
-    """Write a file that was sent into a new folder, under the name that it was sent with, and return its path."""
+    """Write a file that was sent into a new folder, under the name that it was sent with, and return its path.
+
+    Raises:
+      EdgeError: if its name does not end as a recording's does. A playlist, say, could name files of ours.
+    """
     if upload is None:
         return None
     name = re.sub(r"[^\w. -]", "_", Path(upload.filename or "").name)[-100:]
+    if Path(name).suffix.lower() not in _SUFFIXES:
+        raise EdgeError(f"{name or 'a file without a name'} was sent; {', '.join(_SUFFIXES)} are expected")
     folder.mkdir()
-    with open(folder / (name or "_"), "wb") as file:
+    with open(folder / name, "wb") as file:
         shutil.copyfileobj(upload.file, file)
         return file.name
+
+
+async def _say_http(request: Request, error: Any) -> JSONResponse:
+    return _mistake(str(error.detail), error.status_code)
+
+
+async def _say_invalid(request: Request, error: Any) -> JSONResponse:
+    first = error.errors()[0]
+    field = first["loc"][-1]
+    hint = f"; a file is expected, as curl sends it with -F {field}=@FILE" if field in _FILES else ""
+    return _mistake(f"{field}: {first['msg']}{hint}", 400)
 
 
 def _mistake(text: str, status: int) -> JSONResponse:

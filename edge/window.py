@@ -86,7 +86,13 @@ class RecentEntries:
         self._entries: Deque[Tuple[float, np.ndarray]] = deque()
 
     def add(self, time_s: float, values: np.ndarray) -> None:
-        """Take an entry; one that is not later than the last one is left out."""
+        """Take an entry; one that is not later than the last one is left out.
+
+        Raises:
+          EdgeError: if it is not of the last one's shape.
+        """
+        if self._entries and values.shape != self._entries[-1][1].shape:
+            raise EdgeError(f"an entry of {values.shape} was given after one of {self._entries[-1][1].shape}")
         if not self._entries or time_s > self._entries[-1][0]:
             self._entries.append((time_s, values))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import json
 import os
 import re
@@ -38,6 +40,16 @@ from edge.service import MOST_STREAMS, TakingTurns, create_app  # noqa: E402
 
 # How uvicorn's newest version for Python 3.8 calls websockets, which nobody but they can change.
 pytestmark = pytest.mark.filterwarnings("ignore:remove second argument of ws_handler:DeprecationWarning")
+
+
+def saved(save):
+    """Return what is written into a file."""
+    content = io.BytesIO()
+    save(content, np.zeros((2, 20, 3)))
+    return content.getvalue()
+
+
+NPY, NPZ = saved(np.save), saved(np.savez)
 
 
 @contextmanager
@@ -153,10 +165,19 @@ def test_depth_and_inertial_samples_come_as_arrays(make_bundle, numpy_file, dept
     [
         ({"clip": ("a.mp4", b"no video")}, 400, r"^a\.mp4 is no video"),
         ({"clip": ("../../a\0b/..mp4", b"no video")}, 400, r"^\.\.mp4 is no video"),
-        ({"clip": ("", b"no video")}, 400, "."),
+        ({"clip": ("", b"no video")}, 400, "^a file without a name was sent"),
+        ({"clip": "a.mp4"}, 400, "^clip: .*a file is expected, as curl sends it with -F clip=@FILE"),
+        ({"clip": ("a.m3u8", b"#EXTM3U")}, 400, r"^a\.m3u8 was sent; \.avi, .* are expected"),
         ({"skeleton": ("s.avi", b"x")}, 400, r"^s\.avi was given; a skeleton is expected as \.npy"),
+        ({"skeleton": ("s.npy", NPZ)}, 400, r"^s\.npy holds several arrays"),
+        ({"skeleton": ("s.npy", NPY.replace(b"(2, 20, 3)", b"(-1,20, 3)"))}, 400, r"^s\.npy cannot be read as \.npy"),
+        ({"skeleton": ("s.npy", NPY.replace(b"(2, 20, 3)", b"(T, ((((  "))}, 400, r"^s\.npy cannot be read as \.npy"),
         ({"inertial": ("i.npy", b"")}, 400, r"i\.npy"),
         ({"frame_rate": "30"}, 400, "nothing was given; this bundle reads rgb"),
+        ({"frame_rate": "often"}, 400, "^frame_rate: "),
+        ({"frame_rate": "0"}, 400, "^frame_rate: .*greater than 0"),
+        ({"frame_rate": "nan"}, 400, "^frame_rate: "),
+        ({"skelton": ("s.npy", b"")}, 400, "there is no field skelton; .*mean 'skeleton'"),
         ({"clip": ("a.mp4", bytes(20_000))}, 413, r"0\.0 MB were sent; at most 0\.01 are expected"),
     ],
 )
@@ -168,16 +189,40 @@ def test_a_mistake_gets_one_clear_answer_and_the_server_goes_on(
     clip = write_video(frames=3)
     with served(ActionRecognizer.from_bundle(make_bundle("rgb", "skeleton")), 10_000) as address:
         found, said = ask(address, "/predict", **fields)
-        assert found == status and re.search(words, said["error"] if "error" in said else str(said)), said
+        assert found == status and re.search(words, said["error"]), said
         assert str(tmp_path) not in str(said)
         assert ask(address, "/predict", clip=file(clip))[0] == 200
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_a_field_of_another_kind_is_refused(make_bundle):
-    with served(ActionRecognizer.from_bundle(make_bundle("rgb"))) as address:
-        assert ask(address, "/predict", frame_rate="often")[0] == 422
-        assert ask(address, "/elsewhere")[0] == 404
+def test_a_field_that_is_there_twice_is_refused(make_bundle, numpy_file, skeletons):
+    joints = file(numpy_file("s.npy", skeletons))
+    with served(ActionRecognizer.from_bundle(make_bundle("skeleton"))) as address:
+        connection = http.client.HTTPConnection(address, timeout=60)
+        twice = form({"skeleton": joints})[: -len(b"--frontier--\r\n")] + form({"skeleton": joints})
+        connection.request("POST", "/predict", twice, {"Content-Type": "multipart/form-data; boundary=frontier"})
+        answer = connection.getresponse()
+        assert (answer.status, json.load(answer)) == (
+            400,
+            {"error": "skeleton was sent 2 times; once at most is expected"},
+        )
+        connection.close()
+        assert ask(address, "/elsewhere") == (404, {"error": "Not Found"})
+
+
+@pytest.mark.parametrize("length", [None, "10"])
+def test_chunks_do_not_get_past_the_limit(make_bundle, length):
+    """With both headers, the chunks count and not the length."""
+    with served(ActionRecognizer.from_bundle(make_bundle("skeleton")), 100) as address:
+        connection = http.client.HTTPConnection(address, timeout=60)
+        connection.putrequest("POST", "/predict")
+        if length:
+            connection.putheader("Content-Length", length)
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders()
+        connection.send(b"400\r\n" + bytes(1024) + b"\r\n0\r\n\r\n")
+        assert connection.getresponse().status in (400, 411)
+        connection.close()
 
 
 def test_recordings_at_the_same_time_take_turns(make_bundle, numpy_file):
@@ -265,6 +310,12 @@ def test_without_video_skeletons_or_samples_give_the_beat(quick, modality, messa
         ("", '{"inertial": [[0, 0, 1, 0, 0, 0]]}', "inertial was sent; this bundle reads rgb and skeleton"),
         ("", '{"skeleton": [[0, 0, 1]]}', "20, 3"),
         ("", '{"skeleton": "x"}', "not an array of numbers"),
+        ("", '{"skeleton": [[' + "9" * 400 + ", 0, 0]]}", "not an array of numbers"),
+        ("", '{"skeleton":' + "[" * 100_000 + "]" * 100_000 + "}", "is no JSON"),
+        ("", b"\x89PNG and so on", "is no picture that can be read"),
+        ("", cv2.imencode(".bmp", np.zeros((9, 9, 3), np.uint8))[1].tobytes(), "is no picture that can be read"),
+        ("?strid=4", None, "there is no strid; stride, .*mean 'stride'"),
+        ("?stride=often", None, "stride=often was given; a number is expected"),
         ("?stride=0", None, "a stride of 0 was given"),
         ("?threshold=7", None, "a threshold of 7.0 was given"),
     ],
@@ -275,7 +326,17 @@ def test_a_mistake_in_a_stream_ends_it_with_a_word(make_bundle, query, message, 
         if message is not None:
             client.send(message)
         (event,), code = told(client)
-    assert event["kind"] == "error" and words in event["text"] and code == 1008
+    assert event["kind"] == "error" and re.search(words, event["text"]) and code == 1008
+
+
+def test_joints_that_change_their_number_end_a_stream(quick):
+    with served(quick("skeleton")) as address, ws_client.connect(f"ws://{address}/stream") as client:
+        for joints in (20, 25):
+            client.send(json.dumps({"skeleton": np.ones((joints, 3)).tolist()}))
+            time.sleep(0.1)
+        events, code = told(client)
+    assert events[-1]["kind"] == "error" and "(25, 3) was given after one of (20, 3)" in events[-1]["text"]
+    assert code == 1008
 
 
 def test_streams_are_limited_and_one_that_has_gone_makes_room(make_bundle):
@@ -385,7 +446,7 @@ def test_the_command_serves_until_it_is_told_to_stop(make_bundle):
     )
     try:
         for line in process.stdout:
-            if "running on" in line:
+            if "startup complete" in line:
                 break
         assert ask(f"127.0.0.1:{port}")[1]["model"] == "tiny"
         with ws_client.connect(f"ws://127.0.0.1:{port}/stream") as client:
@@ -397,6 +458,39 @@ def test_the_command_serves_until_it_is_told_to_stop(make_bundle):
     finally:
         process.kill()
         process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--host="], "--host= --port=8000 cannot be listened to"),
+        (["--port=99999"], "--port=99999 cannot be listened to"),
+        (["--host=no.such.host.invalid"], "--host=no.such.host.invalid"),
+    ],
+)
+def test_an_address_that_cannot_be_listened_to_is_named(make_bundle, capsys, arguments, words):
+    assert serve.main([f"--bundle={make_bundle('rgb')}", *arguments]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named(make_bundle, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert serve.main([f"--bundle={make_bundle('rgb')}", f"--port={port}"]) == 1
+    assert f"--port={port} cannot be listened to: Address already in use" in capsys.readouterr().err
+
+
+def test_a_small_file_of_a_huge_picture_is_refused(run_python, make_bundle):
+    done = run_python(
+        "-c",
+        "import edge.serve, cv2, numpy as np\n"
+        "from edge.bundle import read_bundle\n"
+        "from edge.pushed import PushedStream\n"
+        f"stream = PushedStream(read_bundle({str(make_bundle('rgb'))!r}))\n"
+        "stream.put_picture(cv2.imencode('.png', np.zeros((6000, 6000), np.uint8))[1].tobytes())\n"
+        "stream.read()",
+    )
+    assert "is no picture that can be read" in done.stderr
 
 
 def test_what_is_not_installed_is_named(make_bundle, monkeypatch, capsys):
