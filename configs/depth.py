@@ -17,7 +17,7 @@ from configs import base
 RECIPES = {
     "pose": {
         "name": "depth",
-        "num_epochs": 120,
+        "num_epochs": 75,
         "optim.learning_rate": 3e-3,
         "optim.weight_decay": 0.02,
         "clip.num_frames": 24,

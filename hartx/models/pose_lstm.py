@@ -32,8 +32,8 @@ _OFFSET, _JITTER = 0.006, 0.02
 _SHORTEST_TORSO = 0.05  # in sides
 # The logarithm of how much more one cell is believed than none in particular, at most.
 _BOUND = 8.0
-# In training every sixth frame is learnt from: its neighbours show almost the same.
-_FRAME_STEP = 6
+# In training every third frame is learnt from: its neighbours show almost the same.
+_FRAME_STEP = 3
 
 
 class FrameConv(nnx.Module):
