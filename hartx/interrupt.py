@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SAME_S = 1.0  # Ctrl-C reaches all processes of a terminal, and a sweep passes it on to its runs: twice the same
 
 
 class StopRequest:
-    """Remembers the first SIGINT or SIGTERM after `listen`; a second one acts as if this were not there.
+    """Remembers that SIGINT or SIGTERM came after `listen`; one that comes later again acts as if this were not there.
 
     Attributes:
       made: whether one has come.
@@ -18,6 +20,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.made = False
+        self._made_s = 0.0
         self._before: dict[int, Any] = {}
 
     def listen(self) -> None:
@@ -33,8 +36,12 @@ class StopRequest:
         self._restore()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.made = True
-        self._restore()
+        now_s = time.monotonic()
+        if not self.made:
+            self.made, self._made_s = True, now_s
+        elif now_s - self._made_s > _SAME_S:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
