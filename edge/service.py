@@ -248,7 +248,7 @@ def _save(upload: Optional[UploadFile], folder: Path) -> Optional[str]:
     """
     if upload is None:
         return None
-    name = re.sub(r"[^\w. -]", "_", Path(upload.filename or "").name)[-100:]
+    name = re.sub(r"[^\w. -]", "_", Path(upload.filename or "").name)[-60:]  # at most 240 bytes
     if Path(name).suffix.lower() not in _SUFFIXES:
         raise EdgeError(f"{name or 'a file without a name'} was sent; {', '.join(_SUFFIXES)} are expected")
     folder.mkdir()
