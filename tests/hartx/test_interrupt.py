@@ -1,36 +1,56 @@
-"""Being asked to stop."""
+"""Being asked to stop, each time in a process of its own: signals are the whole process's."""
 
-import signal
-import time
+import subprocess
+import sys
 
 import pytest
 
+BEGIN = """
+import signal, time
 from hartx.interrupt import StopRequest
+"""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_remembered_and_does_nothing_else(number):
-    before = signal.getsignal(number)
-    with StopRequest() as stop:
-        stop.listen()
-        assert not stop.made
-        signal.raise_signal(number)
-        assert stop.made
-        signal.raise_signal(number)  # of the terminal and of the sweep, say
-    assert signal.getsignal(number) is before
+def run(repository, code):
+    """Run a program and return what it printed last, or what ended it."""
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN + code], cwd=repository, capture_output=True, text=True, timeout=120
+    )
+    return (done.stdout + done.stderr).strip().split("\n")[-1], done.returncode
 
 
-def test_one_that_comes_later_again_acts_at_once(monkeypatch):
-    with StopRequest() as stop:
-        stop.listen()
-        signal.raise_signal(signal.SIGINT)
-        later_s = time.monotonic() + 2
-        monkeypatch.setattr(time, "monotonic", lambda: later_s)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_is_remembered_and_does_nothing_else(repository, name):
+    code = f"""
+before = signal.getsignal(signal.{name})
+with StopRequest() as stop:
+    stop.listen()
+    made = [stop.made]
+    for _ in range(2):  # that of the terminal and that of the sweep, say
+        signal.raise_signal(signal.{name})
+        made.append(stop.made)
+print(made, signal.getsignal(signal.{name}) is before)
+"""
+    assert run(repository, code) == ("[False, True, True] True", 0)
 
 
-def test_before_it_listens_signals_act_as_ever():
-    with StopRequest() as stop, pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
-    assert not stop.made
+@pytest.mark.parametrize("name, ends", [("SIGINT", ("KeyboardInterrupt", -2)), ("SIGTERM", ("", -15))])
+def test_one_that_comes_later_again_acts_at_once(repository, name, ends):
+    code = f"""
+with StopRequest() as stop:
+    stop.listen()
+    signal.raise_signal(signal.{name})
+    later_s = time.monotonic() + 2
+    time.monotonic = lambda: later_s
+    signal.raise_signal(signal.{name})
+    print("it went on")
+"""
+    assert run(repository, code) == ends
+
+
+def test_before_it_listens_signals_act_as_ever(repository):
+    code = """
+with StopRequest() as stop:
+    signal.raise_signal(signal.SIGINT)
+"""
+    assert run(repository, code) == ("KeyboardInterrupt", -2)
