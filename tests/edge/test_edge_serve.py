@@ -1,4 +1,4 @@
-"""The server: python -m edge.serve."""
+"""The server: python -m edge.serve, and recordings that are sent to it. Streams are in test_edge_serve_stream."""
 
 from __future__ import annotations
 
@@ -12,34 +12,22 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 import edge
 from edge import ActionRecognizer, predict, serve
-from edge.bundle import read_bundle
 from edge.errors import EdgeError
-from edge.pushed import PushedStream
+from tests.edge.serving import TakingTurns, known_warnings, served, told, ws_client
 
 REPOSITORY = Path(edge.__file__).resolve().parents[1]
-uvicorn = pytest.importorskip("uvicorn", reason="edge/requirements-server.txt is not installed")
-pytest.importorskip("fastapi", reason="edge/requirements-server.txt is not installed")
-ws_client = pytest.importorskip("websockets.sync.client", reason="edge/requirements-server.txt is not installed")
-from websockets.exceptions import ConnectionClosed  # noqa: E402
-
-from edge.service import MOST_STREAMS, TakingTurns, create_app  # noqa: E402
-
-# How uvicorn's newest version for Python 3.8 calls websockets, which nobody but they can change.
-pytestmark = pytest.mark.filterwarnings("ignore:remove second argument of ws_handler:DeprecationWarning")
+pytestmark = known_warnings
 
 
 def saved(save):
@@ -50,24 +38,6 @@ def saved(save):
 
 
 NPY, NPZ = saved(np.save), saved(np.savez)
-
-
-@contextmanager
-def served(recognizer, max_upload_bytes=10_000_000):
-    """Serve in a thread of its own; yields the address."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        bound.listen()  # whoever connects before it serves waits
-        app = create_app(recognizer, max_upload_bytes)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
-        thread.start()
-        try:
-            yield f"127.0.0.1:{bound.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(20)
-            assert not thread.is_alive()
 
 
 def form(fields):
@@ -110,18 +80,6 @@ def numpy_file(tmp_path):
         return tmp_path / name
 
     return write
-
-
-@pytest.fixture
-def quick(make_bundle, edit_bundle):
-    """A function that loads a bundle whose window is full in a moment."""
-
-    def make(*modalities):
-        folder = make_bundle(*modalities)
-        edit_bundle(folder, lambda values: values["window"].update(duration_s=0.2))
-        return ActionRecognizer.from_bundle(folder)
-
-    return make
 
 
 # --- recordings -----------------------------------------------------------------------------------
@@ -249,174 +207,6 @@ def test_recordings_at_the_same_time_take_turns(make_bundle, numpy_file):
         assert (answer["action"], answer["confidence"]) == (expected.action, expected.confidence)
 
 
-# --- streams --------------------------------------------------------------------------------------
-
-
-def picture(i=0):
-    return cv2.imencode(".png", np.full((24, 32, 3), 10 * i % 256, np.uint8))[1].tobytes()
-
-
-def told(connection):
-    """Return all that comes until the server closes, and how it closes."""
-    events = []
-    try:
-        while True:
-            events.append(json.loads(connection.recv(timeout=20)))
-    except ConnectionClosed as closed:
-        return events, closed.rcvd.code
-
-
-def test_a_stream_is_watched_as_a_camera_is(quick, skeletons):
-    with served(quick("rgb", "skeleton")) as address, ws_client.connect(f"ws://{address}/stream?stride=1") as client:
-        for i in range(30):
-            if i >= 10:
-                client.send(json.dumps({"skeleton": skeletons[i].tolist()}))
-            client.send(picture(i))
-            time.sleep(0.02)
-        client.send(b"")
-        events, code = told(client)
-    predictions = [event for event in events if event["kind"] == "prediction"]
-    assert code == 1000 and len(predictions) >= 4
-    assert predictions[0]["missing"] == ["skeleton"] and predictions[-1]["missing"] == []
-    times = [event["time_s"] for event in predictions]
-    assert times == sorted(set(times)) and all(event["latency"]["total_ms"] > 0 for event in predictions)
-    assert {"kind": "notice", "about": "missing", "text": "all modalities are there"}.items() <= max(
-        (event for event in events if event["kind"] == "notice"), key=lambda event: event["time_s"]
-    ).items()
-
-
-@pytest.mark.parametrize(
-    "modality, message",
-    [
-        ("skeleton", {"skeleton": np.ones((20, 3)).tolist()}),
-        ("inertial", {"inertial": np.ones((2, 6)).tolist()}),
-    ],
-)
-def test_without_video_skeletons_or_samples_give_the_beat(quick, modality, message):
-    with served(quick(modality)) as address, ws_client.connect(f"ws://{address}/stream") as client:
-        for _ in range(15):
-            client.send(json.dumps(message))
-            time.sleep(0.03)
-        client.send(b"")
-        events, code = told(client)
-    assert code == 1000 and any(event["kind"] == "prediction" and event["missing"] == [] for event in events)
-
-
-@pytest.mark.parametrize(
-    "query, message, words",
-    [
-        ("", b"xyz", "a message of 3 bytes is no picture"),
-        ("", "nonsense", "is no JSON: nonsense"),
-        ("", "[]", "is expected to be"),
-        ("", '{"inertial": [[0, 0, 1, 0, 0, 0]]}', "inertial was sent; this bundle reads rgb and skeleton"),
-        ("", '{"skeleton": [[0, 0, 1]]}', "20, 3"),
-        ("", '{"skeleton": "x"}', "not an array of numbers"),
-        ("", '{"skeleton": [[' + "9" * 400 + ", 0, 0]]}", "not an array of numbers"),
-        ("", '{"skeleton":' + "[" * 100_000 + "]" * 100_000 + "}", "is no JSON"),
-        ("", b"\x89PNG and so on", "is no picture that can be read"),
-        ("", cv2.imencode(".bmp", np.zeros((9, 9, 3), np.uint8))[1].tobytes(), "is no picture that can be read"),
-        ("?strid=4", None, "there is no strid; stride, .*mean 'stride'"),
-        ("?stride=often", None, "stride=often was given; a number is expected"),
-        ("?stride=0", None, "a stride of 0 was given"),
-        ("?threshold=7", None, "a threshold of 7.0 was given"),
-    ],
-)
-def test_a_mistake_in_a_stream_ends_it_with_a_word(make_bundle, query, message, words):
-    recognizer = ActionRecognizer.from_bundle(make_bundle("rgb", "skeleton"))
-    with served(recognizer) as address, ws_client.connect(f"ws://{address}/stream{query}") as client:
-        if message is not None:
-            client.send(message)
-        (event,), code = told(client)
-    assert event["kind"] == "error" and re.search(words, event["text"]) and code == 1008
-
-
-def test_joints_that_change_their_number_end_a_stream(quick):
-    with served(quick("skeleton")) as address, ws_client.connect(f"ws://{address}/stream") as client:
-        for joints in (20, 25):
-            client.send(json.dumps({"skeleton": np.ones((joints, 3)).tolist()}))
-            time.sleep(0.1)
-        events, code = told(client)
-    assert events[-1]["kind"] == "error" and "(25, 3) was given after one of (20, 3)" in events[-1]["text"]
-    assert code == 1008
-
-
-def test_streams_are_limited_and_one_that_has_gone_makes_room(make_bundle):
-    with served(ActionRecognizer.from_bundle(make_bundle("rgb"))) as address:
-        clients = [ws_client.connect(f"ws://{address}/stream") for _ in range(MOST_STREAMS)]
-        for client in clients:
-            client.send(picture())
-        with ws_client.connect(f"ws://{address}/stream") as late:
-            (event,), code = told(late)
-            assert "8 streams are watched already" in event["text"] and code == 1013
-        clients[0].socket.shutdown(socket.SHUT_RDWR)  # without a goodbye, as a cable that is pulled out
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            with ws_client.connect(f"ws://{address}/stream") as another:
-                with suppress(ConnectionClosed):  # refused, as long as there is no room
-                    another.send(b"")
-                events, code = told(another)
-            if code == 1000:
-                break
-        assert code == 1000 and events == []
-        for client in clients:
-            client.close()
-
-
-# --- what is pushed -------------------------------------------------------------------------------
-
-
-def test_the_newest_picture_wins(make_bundle):
-    stream = PushedStream(read_bundle(make_bundle("rgb")))
-    for i in (1, 2, 3):
-        stream.put_picture(picture(i))
-    frame = stream.read()
-    assert stream.skipped == 2 and (frame.image == 30).all() and 0 < frame.time_s < 1 and frame.decode_ms > 0
-    stream.put_picture(picture(4))
-    stream.end()
-    assert (stream.read().image == 40).all()
-    assert stream.read() is None
-
-
-def test_colours_and_millimetres_arrive_as_they_were(make_bundle):
-    colour = np.zeros((4, 5, 3), np.uint8)
-    colour[..., 0] = 200
-    stream = PushedStream(read_bundle(make_bundle("rgb")))
-    stream.put_picture(cv2.imencode(".png", colour[..., ::-1])[1].tobytes())
-    np.testing.assert_array_equal(stream.read().image, colour)
-    depth = np.arange(20, dtype=np.uint16).reshape(4, 5) * 300
-    stream = PushedStream(read_bundle(make_bundle("depth")))
-    stream.put_picture(cv2.imencode(".png", depth)[1].tobytes())
-    np.testing.assert_array_equal(stream.read().image, depth)
-
-
-def test_samples_of_one_message_lie_between_it_and_the_one_before(make_bundle, samples):
-    stream = PushedStream(read_bundle(make_bundle("rgb", "inertial")))
-    for message in (samples[:5], samples[5:9]):
-        stream.put_entries({"inertial": message.tolist()})
-        time.sleep(0.05)
-    stream.put_picture(picture())
-    frame = stream.read()
-    entries = list(stream.feeds["inertial"].read(frame))
-    np.testing.assert_array_equal(np.stack([values for _, values in entries]), samples[4:9])
-    times = np.array([time_s for time_s, _ in entries])
-    assert times[0] == 0 and 0.05 <= times[-1] < frame.time_s
-    np.testing.assert_allclose(np.diff(times), times[-1] / 4)
-    assert list(stream.feeds["inertial"].read(frame)) == []
-
-
-def test_what_nobody_takes_does_not_pile_up(make_bundle):
-    stream = PushedStream(read_bundle(make_bundle("rgb", "skeleton")))
-    for _ in range(1500):
-        stream.put_entries({"skeleton": np.ones((20, 3))})
-    stream.put_picture(picture())
-    assert len(list(stream.feeds["skeleton"].read(stream.read()))) == 1000
-
-
-def test_a_picture_for_a_bundle_without_video_is_refused(make_bundle):
-    with pytest.raises(EdgeError, match="a picture was sent; this bundle reads skeleton"):
-        PushedStream(read_bundle(make_bundle("skeleton"))).put_picture(picture())
-
-
 def test_an_engine_that_fails_lets_the_next_one_in():
     class Failing:
         name = "failing"
@@ -479,19 +269,6 @@ def test_a_port_that_is_taken_is_named(make_bundle, capsys):
         port = taken.getsockname()[1]
         assert serve.main([f"--bundle={make_bundle('rgb')}", f"--port={port}"]) == 1
     assert f"--port={port} cannot be listened to: Address already in use" in capsys.readouterr().err
-
-
-def test_a_small_file_of_a_huge_picture_is_refused(run_python, make_bundle):
-    done = run_python(
-        "-c",
-        "import edge.serve, cv2, numpy as np\n"
-        "from edge.bundle import read_bundle\n"
-        "from edge.pushed import PushedStream\n"
-        f"stream = PushedStream(read_bundle({str(make_bundle('rgb'))!r}))\n"
-        "stream.put_picture(cv2.imencode('.png', np.zeros((6000, 6000), np.uint8))[1].tobytes())\n"
-        "stream.read()",
-    )
-    assert "is no picture that can be read" in done.stderr
 
 
 def test_what_is_not_installed_is_named(make_bundle, monkeypatch, capsys):
