@@ -222,9 +222,11 @@ class CameraSource:
             capture = cv2.VideoCapture(self._where)
             capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where a driver can do without a queue of old frames
         else:
-            timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _NETWORK_TIMEOUT_MS]
-            timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _NETWORK_TIMEOUT_MS]
-            capture = cv2.VideoCapture(self._where, cv2.CAP_FFMPEG, timeouts)
+            options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _NETWORK_TIMEOUT_MS]
+            options += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _NETWORK_TIMEOUT_MS]
+            if hasattr(cv2, "CAP_PROP_N_THREADS"):  # each further thread of the decoder keeps a frame back
+                options += [cv2.CAP_PROP_N_THREADS, 1]
+            capture = cv2.VideoCapture(self._where, cv2.CAP_FFMPEG, options)
         return capture if capture.isOpened() else None
 
     def read(self) -> Optional[Frame]:
