@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     add_model_options(parser, "one, several (fp32,int8) or all; the same goes for --engine")
     parser.add_argument("--compare", action="store_true", help="all engines that work here, all precisions")
     parser.add_argument("--stream", action="store_true", help="each also as a stream, from decoded frame to event")
-    parser.add_argument("--rate", type=positive_float, default=30.0, metavar="HZ", help="of the stream's camera (30)")
+    parser.add_argument("--rate", type=positive_float, metavar="HZ", help="of the stream's camera (30), or its sensor")
     parser.add_argument("--seconds", type=positive_float, default=20.0, help="that each stream lasts (20)")
     parser.add_argument("--stride", type=positive_int, help="of the stream (half a window)")
     parser.add_argument("--warmup", type=positive_int, default=10, help="iterations that do not count (10)")

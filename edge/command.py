@@ -58,6 +58,9 @@ def run_command(command: Callable[[], int]) -> int:
     set_log_level(0)
     try:
         return command()
+    except BrokenPipeError:  # whoever read what was written has gone; there is nothing more to say on stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except EdgeError as error:
         report(error)
         return 1

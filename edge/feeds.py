@@ -96,6 +96,7 @@ def clock_of(given: Mapping[str, Any], rates_hz: Mapping[str, Optional[float]], 
     Raises:
       EdgeError: if neither has entries and a rate.
     """
+    without_rate = ""
     for modality in ("skeleton", "inertial"):
         value: Any = given.get(modality)
         rate_hz = rates_hz.get(modality)
@@ -106,6 +107,9 @@ def clock_of(given: Mapping[str, Any], rates_hz: Mapping[str, Optional[float]], 
         if value is None or not hasattr(value, "__len__"):
             continue
         if rate_hz is None:
-            raise EdgeError(f"{modality}: its rate is not known; give {modality}_rate_hz (--{modality}_rate)")
+            without_rate = without_rate or modality
+            continue
         return ArraySource(None, rate_hz, count=len(value), real_time=real_time)
+    if without_rate:
+        raise EdgeError(f"{without_rate}: its rate is not known; give {without_rate}_rate_hz (--{without_rate}_rate)")
     raise EdgeError("there is no source, and no skeletons or inertial samples that could go on without one")

@@ -1,9 +1,24 @@
-"""Files that are there as a whole or not at all."""
+"""Files that are there as a whole or not at all, and what is said where one cannot be written."""
 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Iterator, Union
+
+from edge.errors import EdgeError
+
+
+@contextmanager
+def written(path: Union[str, Path]) -> Iterator[None]:
+    """Turn what writing to a file may end in into an `EdgeError`; a reader who has gone stays a `BrokenPipeError`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise EdgeError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def replace_text(path: Path, text: str) -> None:

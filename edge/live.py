@@ -10,7 +10,6 @@ dropped. SIGINT (Ctrl-C) and SIGTERM end it properly.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from contextlib import ExitStack, closing
@@ -45,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", metavar="WHAT", help="number of a camera, rtsp://..., or a file")
     parser.add_argument("--skeleton", metavar="FILE", help=f"skeletons that go with the source, or {MEDIAPIPE}")
     parser.add_argument("--inertial", metavar="FILE", help="inertial samples that go with the source")
-    parser.add_argument("--frame_rate", type=positive_float, metavar="HZ", help="of a depth file without one")
+    parser.add_argument("--frame_rate", type=positive_float, metavar="HZ", help="of a file, instead of its own")
     parser.add_argument("--skeleton_rate", type=positive_float, metavar="HZ", help="instead of the file's own")
     parser.add_argument("--inertial_rate", type=positive_float, metavar="HZ", help="which no file tells")
     parser.add_argument("--every_frame", action="store_true", help="read a file as fast as it goes, drop nothing")
@@ -65,7 +64,6 @@ def _run(args: argparse.Namespace, stop: StopRequest) -> int:
     summary = StreamSummary()
     with ExitStack() as stack:
         viewer = _Viewer(args, summary, stop, stack)
-        jsonl = stack.enter_context(closing(JsonLines(args.jsonl))) if args.jsonl else None
         skeleton = _skeleton(args.skeleton, stack)
         events = recognizer.stream(
             args.source,
@@ -79,14 +77,12 @@ def _run(args: argparse.Namespace, stop: StopRequest) -> int:
             on_frame=viewer.look,
             stop=stop,
         )
-        try:
-            for event in stack.enter_context(closing(events)):  # type: ignore[type-var]
-                summary.add(event)
-                _say(console, event)
-                if jsonl:
-                    jsonl.write(as_dict(event))
-        except BrokenPipeError:  # whoever read the lines has gone; there is nothing more to say on stdout
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        jsonl = stack.enter_context(closing(JsonLines(args.jsonl))) if args.jsonl else None
+        for event in stack.enter_context(closing(events)):  # type: ignore[type-var]
+            summary.add(event)
+            _say(console, event)
+            if jsonl:
+                jsonl.write(as_dict(event))
     for table in summary.tables():
         console.print(table)
     return 0

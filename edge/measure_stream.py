@@ -20,8 +20,8 @@ from edge.runtime import StreamOptions
 from edge.sampling import Entries
 from edge.sources import ArraySource
 
-# Rates of the sensors of UTD-MHAD.
-_SKELETON_RATE_HZ, _INERTIAL_RATE_HZ = 30.0, 50.0
+# A usual camera's, and those of UTD-MHAD's sensors. What comes first here is what a stream ticks with.
+_RATES_HZ = {"video": 30.0, "skeleton": 30.0, "inertial": 50.0}
 _SETTLED = 0.2  # the share of the time after which memory should no longer grow
 _RESIDENT_FIELD = "VmRSS:"
 
@@ -31,7 +31,7 @@ class StreamTimes:
     """What a stream did. Latencies are in milliseconds, from the capture of a window's newest frame to the result.
 
     Attributes:
-      camera_rate_hz: frames per second that the camera gave.
+      camera_rate_hz: frames per second that the camera gave; skeletons or samples where there is no video.
       seconds: how long.
       predictions: windows that were recognised.
       dropped_frames: frames that nobody could look at, because a newer one had come.
@@ -69,14 +69,15 @@ class Repeated(Sequence[Any]):
 
 
 def measure_stream(
-    recognizer: ActionRecognizer, clip: ClipInput, rate_hz: float, seconds: float, stride: Optional[int]
+    recognizer: ActionRecognizer, clip: ClipInput, rate_hz: Optional[float], seconds: float, stride: Optional[int]
 ) -> StreamTimes:
     """Return what a stream of a clip that is repeated does; it takes as long as it is to last.
 
     Args:
       recognizer: what watches.
       clip: frames, skeletons and samples.
-      rate_hz: of the camera.
+      rate_hz: of the camera; of the skeletons where there is no video, of the samples where there is nothing else.
+        None for a usual one.
       seconds: how long it goes on.
       stride: instants from one prediction to the next; None for the stream's own choice.
 
@@ -84,13 +85,19 @@ def measure_stream(
       EdgeError: if that is too short for a prediction.
     """
     frames = clip.frames
-    source = None if frames is None else ArraySource(Repeated(frames, int(seconds * rate_hz)), rate_hz, real_time=True)
+    given = {"video": frames, "skeleton": clip.skeleton, "inertial": clip.inertial}
+    ticking = next(name for name, values in given.items() if values is not None)
+    rates_hz = {**_RATES_HZ, **({ticking: rate_hz} if rate_hz else {})}
+    clock_hz = rates_hz[ticking]
+    source = None
+    if frames is not None:
+        source = ArraySource(Repeated(frames, int(seconds * clock_hz)), clock_hz, real_time=True)
     events = recognizer.stream(
         source,
-        _tiled(clip.skeleton, seconds, _SKELETON_RATE_HZ),
-        _tiled(clip.inertial, seconds, _INERTIAL_RATE_HZ),
-        skeleton_rate_hz=_SKELETON_RATE_HZ,
-        inertial_rate_hz=_INERTIAL_RATE_HZ,
+        _tiled(clip.skeleton, seconds, rates_hz["skeleton"]),
+        _tiled(clip.inertial, seconds, rates_hz["inertial"]),
+        skeleton_rate_hz=rates_hz["skeleton"],
+        inertial_rate_hz=rates_hz["inertial"],
         real_time=True,
         options=StreamOptions(stride=stride),
     )
@@ -107,7 +114,7 @@ def measure_stream(
         raise EdgeError(f"{seconds:g} s of a stream were asked for; more than a window of {window_s:g} s is expected")
     end_bytes = status_bytes(_RESIDENT_FIELD)
     grown = None if end_bytes is None or settled_bytes is None else end_bytes - settled_bytes
-    return _summarise(recognizer, predictions, rate_hz, seconds, stride, actions, grown)
+    return _summarise(recognizer, predictions, clock_hz, seconds, stride, actions, grown)
 
 
 def _tiled(values: Optional[np.ndarray], seconds: float, rate_hz: float) -> Optional[np.ndarray]:

@@ -18,7 +18,6 @@ its inertial samples do not fit their nominal one. The `.mat` files need scipy, 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, List, Optional, Sequence, Union
@@ -30,6 +29,9 @@ from edge.errors import EdgeError
 from edge.sampling import Entries
 
 UTD_MHAD_RATE_HZ = 30.0  # of its depth frames and its skeletons
+# A header that promises more names the unit of its times: browsers write 1000 into WebM, which counts milliseconds.
+_FASTEST_HZ = 240.0
+_RATE_TOLERANCE = 0.05  # a header that is further off from the times of the frames is wrong
 
 # What OpenCV decodes files with. Left to itself it goes on to readers of numbered images, which take a file
 # for the first of many, and to an AVI reader of its own that writes stray bytes to stderr.
@@ -72,9 +74,12 @@ class VideoFile(Sequence[np.ndarray]):
         self._length = len(stamps_ms)
         if self._length == 0:
             raise EdgeError(f"{path} has no frame that can be decoded; it is empty or damaged")
-        self.time_s = _variable_times(np.array(stamps_ms) / 1000)
-        if self.time_s is not None:
-            self.rate_hz = float((self._length - 1) / self.time_s[-1])
+        time_s = _own_times(np.array(stamps_ms) / 1000)
+        self.time_s = time_s if time_s is not None and _varies(time_s) else None
+        if time_s is not None:
+            found_hz = float((self._length - 1) / time_s[-1])
+            wrong = self.rate_hz is None or abs(found_hz / self.rate_hz - 1) > _RATE_TOLERANCE
+            self.rate_hz = found_hz if wrong or self.time_s is not None else self.rate_hz
         self._open()
 
     def _open(self) -> None:
@@ -102,17 +107,21 @@ class VideoFile(Sequence[np.ndarray]):
         return self._frame
 
 
-def _variable_times(stamps_s: np.ndarray) -> Optional[np.ndarray]:
-    """Return a video's own times from 0 on if its rate varies, None if it does not.
+def _own_times(stamps_s: np.ndarray) -> Optional[np.ndarray]:
+    """Return a video's own times from 0 on; None where they say nothing.
 
-    It does where a frame comes half a step or more from where a constant rate would put it. Times that do not
-    increase are those of a damaged file, or a container without any: the rate in its header is all there is.
+    Times that do not increase are those of a damaged file, or a container without any: the rate in its header is all
+    there is.
     """
     if len(stamps_s) < 3 or not np.isfinite(stamps_s).all() or (np.diff(stamps_s) <= 0).any():
         return None
-    time_s = stamps_s - stamps_s[0]
+    return stamps_s - stamps_s[0]
+
+
+def _varies(time_s: np.ndarray) -> bool:
+    """Return whether a frame comes half a step or more from where a constant rate would put it."""
     step_s = time_s[-1] / (len(time_s) - 1)
-    return time_s if np.abs(time_s - step_s * np.arange(len(time_s))).max() >= step_s / 2 else None
+    return bool(np.abs(time_s - step_s * np.arange(len(time_s))).max() >= step_s / 2)
 
 
 def open_capture(path: str) -> cv2.VideoCapture:
@@ -138,9 +147,9 @@ def retrieve_rgb(capture: cv2.VideoCapture) -> Optional[np.ndarray]:
 
 
 def rate_of(capture: cv2.VideoCapture) -> Optional[float]:
-    """Return the frames per second that a file or camera promises; None if it promises nothing."""
+    """Return the frames per second that a file or camera promises; None if it promises nothing that can be meant."""
     rate_hz = capture.get(cv2.CAP_PROP_FPS)
-    return rate_hz if math.isfinite(rate_hz) and rate_hz > 0 else None
+    return rate_hz if 0 < rate_hz <= _FASTEST_HZ else None
 
 
 def read_video(path: Union[str, Path]) -> Recording:

@@ -15,10 +15,12 @@ import cv2
 import numpy as np
 
 from edge.errors import EdgeError, suggestion
+from edge.files import written
 from edge.runtime import Look
 
 _CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 _USUAL_RATE_HZ = 30.0  # of a video whose source does not know its own
+_COUNT_TOLERANCE = 2  # .mkv knows how long it is, not how many pictures it has
 _LONGEST_GAP_S = 1.0  # a longer one, as of a camera that was unplugged, is cut out of the video
 
 
@@ -72,10 +74,19 @@ class VideoRecorder:
             raise EdgeError(f"{self._path} cannot be written as a video: is the folder writable, is there room?")
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
+        """Finish the file.
+
+        Raises:
+          EdgeError: if less was written than was given.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        # OpenCV says nothing of a disk that was full: the file tells.
+        found = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT)
+        if abs(found - self._written) > _COUNT_TOLERANCE:
+            raise EdgeError(f"{self._path} is not whole: {self._written} pictures were written; is the disk full?")
 
 
 class LookRecorder:
@@ -100,7 +111,7 @@ class LookRecorder:
         self._recorder.write(look.frame.time_s, picture)
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file; errors are those of `VideoRecorder.close`."""
         if self._recorder is not None:
             self._recorder.close()
 
@@ -108,29 +119,35 @@ class LookRecorder:
 class JsonLines:
     """Writes one JSON object a line to a file or, for "-", to stdout; each line is there at once.
 
+    What is in the file stays: a camera that is watched again, after a reboot, goes on with its log.
+
     Raises:
       EdgeError: if the file cannot be written.
     """
 
     def __init__(self, where: str) -> None:
-        self._own = where != "-"
+        self._where, self._own = where, where != "-"
         self._file: TextIO = sys.stdout
         if self._own:
             check_folder(Path(where))
-            try:
-                self._file = open(where, "w", encoding="utf-8")  # noqa: SIM115  # closed by close
-            except OSError as error:
-                raise EdgeError(f"{where} cannot be written: {error.strerror}") from None
+            with written(where):
+                self._file = open(where, "a", encoding="utf-8")  # noqa: SIM115  # closed by close
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """Write one object."""
-        self._file.write(json.dumps(values, allow_nan=False) + "\n")
-        self._file.flush()
+        """Write one object.
+
+        Raises:
+          EdgeError: if that fails, as on a full disk.
+        """
+        with written(self._where):
+            self._file.write(json.dumps(values, allow_nan=False) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; errors are those of `write`."""
         if self._own:
-            self._file.close()
+            with written(self._where):
+                self._file.close()
 
 
 class Display:

@@ -20,8 +20,6 @@ _INTERVAL_MS = 100
 _TOTAL_RAILS = ("VDD_IN", "VIN", "POM_5V_IN")
 _RAIL = re.compile(r"\b([A-Z][A-Z0-9_]*) (\d+)(?:mW)?/(\d+)(?:mW)?(?= |$)")
 _GPU_LOAD = re.compile(r"\bGR3D_FREQ (\d+)%")
-# "NAME a/b" without a unit, but no power.
-_NO_RAILS = ("RAM", "SWAP", "IRAM", "CPU")
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Meter(Protocol):
 
 def parse_tegrastats(line: str) -> Reading:
     """Return what one line of tegrastats says."""
-    rails = {name: float(now) for name, now, _ in _RAIL.findall(line) if name not in _NO_RAILS}
+    rails = {name: float(now) for name, now, _ in _RAIL.findall(line)}
     load = _GPU_LOAD.search(line)
     total = next((rails[name] for name in _TOTAL_RAILS if name in rails), None)
     return Reading(rails, total, float(load.group(1)) if load else None)

@@ -132,7 +132,7 @@ class PushedStream:
 
     def _tick(self, now_s: float, data: Optional[bytes]) -> None:
         with self._changed:
-            self.skipped += self._waiting is not None
+            self.skipped += self._waiting is not None and self._waiting[1] is not None
             self._waiting = (now_s, data)
             self._changed.notify_all()
 

@@ -188,7 +188,7 @@ class ActionRecognizer:
           skeleton: a file, an array (T, 20 or 25, 3) in metres, a `Track`, a function that is called with each frame
             and its time in seconds and returns joints (20 or 25, 3) or None, or an `edge.feeds.Feed`.
           inertial: a file, an array (N, 6), a `Track` or a feed.
-          frame_rate_hz: of frames, or a depth file that does not know it.
+          frame_rate_hz: of frames, or of a file in place of its own.
           skeleton_rate_hz: likewise. Without it, skeletons are spread over the duration of the source.
           inertial_rate_hz: likewise.
           real_time: play a recording at its own rate, as if it came from a camera; otherwise every frame is looked

@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from edge.bundle import BUNDLE_FILE, sha256_of
 from edge.errors import EdgeError
-from edge.files import replace_text
+from edge.files import replace_text, written
 from edge.items import Item
 from edge.recognizer import ActionRecognizer
 
@@ -78,13 +78,19 @@ class Report:
         return self._rows.get(_name(vars(item)))
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Write a row; it is there at once."""
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        """Write a row; it is there at once.
+
+        Raises:
+          EdgeError: if that fails, as on a full disk.
+        """
+        with written(self._path):
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; errors are those of `add`."""
+        with written(self._path):
+            self._file.close()
 
 
 def stamps(item: Item) -> List[List[int]]:

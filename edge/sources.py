@@ -100,6 +100,7 @@ class VideoFileSource:
     Args:
       path: the file.
       real_time: play it at its own rate, as if it were a camera; if decoding is slower than that, so is playing.
+      rate_hz: frames per second, in place of the file's own times.
 
     Raises:
       EdgeError: if there is no such file, or OpenCV cannot read it.
@@ -107,11 +108,12 @@ class VideoFileSource:
 
     returns = False
 
-    def __init__(self, path: Union[str, Path], real_time: bool = False) -> None:
+    def __init__(self, path: Union[str, Path], real_time: bool = False, rate_hz: Optional[float] = None) -> None:
         self._path = existing_file(path)
         self._capture = open_capture(str(self._path))
         self.live = real_time
-        self.rate_hz = rate_of(self._capture)
+        self._given_hz = rate_hz
+        self.rate_hz = rate_hz or rate_of(self._capture)
         self._step_s = 1 / (self.rate_hz or 30.0)
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.duration_s = count * self._step_s if math.isfinite(count) and count > 0 else None
@@ -141,6 +143,8 @@ class VideoFileSource:
         if self._time_s is None:
             self._first_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             return 0.0
+        if self._given_hz:
+            return self._time_s + self._step_s
         time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 - self._first_s
         return time_s if math.isfinite(time_s) and time_s > self._time_s else self._time_s + self._step_s
 
@@ -256,7 +260,7 @@ def open_source(where: Any, modality: str, real_time: bool, rate_hz: Optional[fl
       where: number of a camera, address (with "://") of a network stream, a file, frames, or a source.
       modality: what the bundle reads, "rgb" or "depth". Depth comes from files and frames alone.
       real_time: play a file or frames at their own rate.
-      rate_hz: of frames, or a depth file that does not know its own.
+      rate_hz: of frames, or of a file in place of its own. Cameras have their own clock.
 
     Raises:
       EdgeError: if it cannot be opened.
@@ -284,4 +288,4 @@ def open_source(where: Any, modality: str, real_time: bool, rate_hz: Optional[fl
         return ArraySource(recording.values, found_hz, real_time=real_time)
     if camera:
         return CameraSource(int(text) if text.isdigit() else text)
-    return VideoFileSource(text, real_time)
+    return VideoFileSource(text, real_time, rate_hz)

@@ -210,13 +210,20 @@ class SlidingWindow:
         """Return the network's inputs by name, the missing modalities, and the instants since the last window.
 
         The arrays are valid until the next call. For the first window the instants are `stride`.
+
+        Raises:
+          EdgeError: if an entry does not fit the bundle: skeletons of 25 joints where it reads 20, say.
         """
         span = self.span
         tracks = {modality: entries.track(span[0]) for modality, entries in self._others.items()}
         given = {modality: track for modality, track in tracks.items() if track is not None}
         missing = [modality for modality in self._specs if modality not in given]
         if given:
-            for modality, array in prepare_clip(given, self._specs, span=span).items():
+            try:
+                prepared = prepare_clip(given, self._specs, span=span)
+            except ValueError as error:
+                raise EdgeError(str(error)) from error
+            for modality, array in prepared.items():
                 self._inputs[self._names[modality]][0] = array
         else:
             for modality in self._specs:

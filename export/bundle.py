@@ -124,6 +124,7 @@ def staged(bundle: Path) -> Iterator[Path]:
     Raises:
       ExportError: if the disk is full or the folder cannot be written.
     """
+    bundle = bundle.resolve()  # where it is a link, what it leads to is exchanged
     partial = bundle.with_name(f".{bundle.name}.partial")
     replaced = bundle.with_name(f".{bundle.name}.replaced")
     try:

@@ -62,12 +62,12 @@ def make_int8(job: Job) -> Product | None:
 
 def _weights_alone(job: Job, graph: ir.Model) -> Product | None:
     """Return a model that computes in float, with its weights in int8; None if int8 was not asked for by name."""
-    if not job.named and not job.options.keep_float:
-        job.steps.say(f"          int8: left out, {NOTHING_TO_QUANTIZE}")
-        return None
     needs_layers = [name for name in ("calibrator", "keep_float", "max_drop") if name in job.options.changed()]
     if needs_layers:
         raise ExportError(f"--{needs_layers[0]} was given, but {NOTHING_TO_QUANTIZE}\n  Export without it")
+    if not job.named:
+        job.steps.say(f"          int8: left out, {NOTHING_TO_QUANTIZE}")
+        return None
     with job.steps.step("int8 graph") as note:
         model, stored = _stored(graph)
         if not stored:

@@ -153,8 +153,7 @@ def _reasons(reasons: Sequence[str]) -> str:
 def runnable_precisions(entry: EngineEntry, bundle: Bundle) -> List[str]:
     """Return the precisions of a bundle that an engine can run, the preferred one first; none if it has none for it.
 
-    Raises:
-      EdgeError: if the bundle has an engine's own file without a record that can be read.
+    An engine's own file without a record that can be read counts as none: `what_lacks` says so.
     """
     if entry.model_file is None:
         return [name for name in entry.precisions if name in bundle.precisions]
@@ -162,7 +161,11 @@ def runnable_precisions(entry: EngineEntry, bundle: Bundle) -> List[str]:
         return []
     from edge.engines.engine_record import read_unchecked
 
-    return [name for name in entry.precisions if name == read_unchecked(bundle.path).get("precision")]
+    try:
+        precision = read_unchecked(bundle.path).get("precision")
+    except EdgeError:
+        return []
+    return [name for name in entry.precisions if name == precision]
 
 
 def _passed_over(entry: EngineEntry, bundle: Bundle, names: Sequence[str]) -> Dict[str, str]:

@@ -7,6 +7,7 @@ TensorRT's classes (engine, context, ...); the test of the names we use relies o
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -30,8 +31,7 @@ class TensorRtEngine:
         trt = importlib.import_module("tensorrt")
         cuda = Cuda()
         read_record(model_path.parent, trt.__version__, cuda.gpu)
-        self._logger = make_logger(trt)  # TensorRT does not keep it alive
-        self._runner = Runner(trt, self._logger, cuda, model_path.read_bytes())
+        self._runner = Runner(trt, make_logger(trt), cuda, model_path.read_bytes())
 
     @classmethod
     def lacks(cls, folder: Path) -> Optional[str]:
@@ -51,11 +51,9 @@ class TensorRtEngine:
         return self._runner.run(inputs)
 
 
+@cache  # TensorRT keeps a pointer to the first one of a process, and does not keep it alive
 def make_logger(trt: Any) -> Any:
-    """Return a logger that keeps TensorRT's errors, in `errors`, for our own messages.
-
-    TensorRT keeps a pointer to the first one of a process: make one, and hold it as long as anything of TensorRT lives.
-    """
+    """Return a logger that keeps TensorRT's errors, in `errors`, for our own messages; there is one a process."""
 
     class Errors(trt.ILogger):  # type: ignore[misc]  # known on the device only
         """Collects errors and drops the rest."""

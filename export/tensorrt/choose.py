@@ -45,27 +45,28 @@ def make_inputs(shapes: Mapping[str, Tuple[int, ...]]) -> Dict[str, np.ndarray]:
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
+def check_finite(name: str, runner: Runner, inputs: Mapping[str, np.ndarray]) -> None:
+    """Raise an `EdgeError` if an engine gives numbers that are not finite."""
+    if not np.isfinite(runner.run(inputs)).all():
+        raise EdgeError(
+            f"the {name} engine gives numbers that are not finite, on random inputs\n"
+            f"  Leave it out: --precision=fp16 or --precision=int8, whichever it is not"
+        )
+
+
 def time_in_turns(
     runners: Mapping[str, Runner], inputs: Mapping[str, np.ndarray], warmup: int, iterations: int
 ) -> Dict[str, List[float]]:
     """Return milliseconds of every iteration, by precision.
 
     Engines take turns, and who begins changes, so that clocks and whatever else the device does meet all alike.
-
-    Raises:
-      EdgeError: if an engine gives numbers that are not finite.
     """
     times: Dict[str, List[float]] = {name: [] for name in runners}
     for iteration in range(-warmup, iterations):
         for name in list(runners) if iteration % 2 == 0 else list(runners)[::-1]:
             start = time.perf_counter()
-            logits = runners[name].run(inputs)
+            runners[name].run(inputs)
             latency_ms = (time.perf_counter() - start) * 1000
-            if not np.isfinite(logits).all():
-                raise EdgeError(
-                    f"the {name} engine gives numbers that are not finite, on random inputs\n"
-                    f"  Leave it out: --precision=fp16 or --precision=int8, whichever it is not"
-                )
             if iteration >= 0:
                 times[name].append(latency_ms)
     return times
@@ -92,7 +93,7 @@ def choose(candidates: Tuple[Candidate, ...], max_drop: float, *, by_name: bool)
     Args:
       candidates: from `judge`, at least one.
       max_drop: points of top-1.
-      by_name: the user named the precision; then the budget is not asked.
+      by_name: the user named the precision, and no budget; then none is asked.
 
     Raises:
       EdgeError: if none may be kept.

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Mapping, Tuple
 
+import numpy as np
+
 from edge.bundle import Bundle, read_bundle
 from edge.engines.cuda import Cuda
 from edge.engines.engine_record import ENGINE_FILE, read_record
@@ -15,7 +17,7 @@ from edge.engines.tensorrt import Runner, make_logger
 from edge.errors import EdgeError
 from export.tensorrt import trtexec
 from export.tensorrt.builder import build_engine, find_tensorrt, has_int8
-from export.tensorrt.choose import Candidate, Choice, choose, judge, make_inputs, time_in_turns
+from export.tensorrt.choose import Candidate, Choice, check_finite, choose, judge, make_inputs, time_in_turns
 from export.tensorrt.plan import Build, Plan, Wish, make_plan
 from export.tensorrt.record import TIMING_CACHE_FILE, write_engine
 from export.tensorrt.versions import release_of
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     wish = Wish(args.precision, args.calibrator, args.max_batch, args.max_drop)
     version = args.tensorrt_version or find_tensorrt().__version__
     plan = make_plan(bundle, version, wish)
-    for line in describe(plan):
+    for line in describe(plan, _by_name(wish)):
         print(line)
     if plan.tool == "trtexec":
         print(f"\nRun this on the device, in {bundle.path}:\n")
@@ -66,8 +68,8 @@ def run(args: argparse.Namespace) -> None:
         make(bundle, plan, wish, device, args.iterations)
 
 
-def describe(plan: Plan) -> List[str]:
-    """Return a plan as lines for people."""
+def describe(plan: Plan, by_name: bool) -> List[str]:
+    """Return a plan as lines for people; `by_name`: the engine is kept whatever it loses."""
     release = release_of(plan.tensorrt_version)
     lines = [f"TensorRT {plan.tensorrt_version} ({release.found_in}), by {plan.tool}"]
     for build in plan.builds:
@@ -85,7 +87,8 @@ def describe(plan: Plan) -> List[str]:
             rows[entry.name] = f"{_shape(entry.minimum)} to {_shape(entry.maximum)}, tuned for {_shape(entry.optimum)}"
         lines += [f"  {name:<10}{text}" for name, text in rows.items()]
     lines.append(f"  timing cache: {'kept for the next build' if plan.timing_cache else 'none'}")
-    lines.append(f"  kept: the fastest that loses at most {plan.max_drop:g} points of top-1")
+    rule = "what was asked for" if by_name else f"the fastest that loses at most {plan.max_drop:g} points of top-1"
+    lines.append(f"  kept: {rule}")
     return lines + [f"  note: {note}" for note in plan.notes]
 
 
@@ -111,24 +114,39 @@ def open_device(version: str) -> Device:
 def make(bundle: Bundle, plan: Plan, wish: Wish, device: Device, iterations: int) -> None:
     """Build, time, choose, and write the engine that is kept.
 
+    Of several builds one may fail: the others are what is chosen from.
+
     Raises:
       EdgeError: if no engine can be built, none may be kept, or the disk is full. What was there stays.
     """
     builds = _without_hopeless_int8(plan, wish, device)
-    built = {build.precision: _build(bundle, plan, build, device) for build in builds}
-    runners = {name: Runner(device.trt, device.logger, device.cuda, entry.engine) for name, entry in built.items()}
+    inputs = make_inputs(builds[0].inputs)
+    built: Dict[str, Built] = {}
+    runners: Dict[str, Runner] = {}
     try:
-        times = time_in_turns(runners, make_inputs(builds[0].inputs), _WARMUP, iterations)
+        for build in builds:
+            try:
+                built[build.precision], runners[build.precision] = _build(bundle, plan, build, device, inputs)
+            except EdgeError as error:
+                if build is builds[-1] and not runners:
+                    raise
+                print(f"{build.precision} is left out: {error}")
+        times = time_in_turns(runners, inputs, _WARMUP, iterations)
     finally:
         for runner in runners.values():
             runner.close()
     candidates = judge(bundle, times)
-    choice = choose(candidates, plan.max_drop, by_name=wish.precision != "auto")
+    choice = choose(candidates, plan.max_drop, by_name=_by_name(wish))
     kept = built[choice.kept.precision]
-    plan = replace(plan, builds=tuple(builds))
+    plan = replace(plan, builds=tuple(build for build in builds if build.precision in built))
     write_engine(bundle.path, kept.engine, _record(bundle, plan, kept, choice, candidates, built, device))
     print(f"kept {choice.why}")
     print(f"wrote {bundle.path / ENGINE_FILE}, {len(kept.engine):,} bytes; it runs on this device only")
+
+
+def _by_name(wish: Wish) -> bool:
+    """Return whether a precision is kept because it was named, whatever it loses: not with a budget of its own."""
+    return wish.precision != "auto" and wish.max_drop is None
 
 
 def _without_hopeless_int8(plan: Plan, wish: Wish, device: Device) -> List[Build]:
@@ -147,14 +165,27 @@ def _without_hopeless_int8(plan: Plan, wish: Wish, device: Device) -> List[Build
     return [build for build in plan.builds if build.precision != "int8"]
 
 
-def _build(bundle: Bundle, plan: Plan, build: Build, device: Device) -> Built:
+def _build(
+    bundle: Bundle, plan: Plan, build: Build, device: Device, inputs: Mapping[str, np.ndarray]
+) -> Tuple[Built, Runner]:
+    """Return an engine that gives finite numbers for the inputs, and what runs it.
+
+    Raises:
+      EdgeError: if it cannot be built, does not start, or gives others.
+    """
     print(f"building {build.precision} from {build.source}; this takes minutes", flush=True)
     start = time.perf_counter()
     cache_file = bundle.path / TIMING_CACHE_FILE
     engine = build_engine(device.trt, device.logger, plan, build, bundle.path, cache_file)
     build_s = time.perf_counter() - start
     print(f"{build_s:8.1f} s  {build.precision}: {len(engine):,} bytes")
-    return Built(build, engine, build_s)
+    runner = Runner(device.trt, device.logger, device.cuda, engine)
+    try:
+        check_finite(build.precision, runner, inputs)
+    except EdgeError:
+        runner.close()
+        raise
+    return Built(build, engine, build_s), runner
 
 
 def _record(

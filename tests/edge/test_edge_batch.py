@@ -229,6 +229,14 @@ def test_wrong_arguments_end_with_code_2(arguments, message, capsys):
 # --- the timeline ---------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of a POSIX shell")
+def test_a_reader_that_goes_away_ends_it_quietly(make_bundle, videos):
+    command = f"{sys.executable} -m edge.predict --bundle={make_bundle('rgb')} {videos} --json | head -0"
+    environment = {**os.environ, "PYTHONPATH": str(Path(edge.__file__).parents[1])}
+    done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr and "Broken" not in done.stderr
+
+
 def predicted(time_s, **shares):
     scores = tuple(Score(action, share) for action, share in sorted(shares.items(), key=lambda pair: -pair[1]))
     latency = Latency(1.0, 0.0, 0.0, 1.0, 0.0, 0.0)

@@ -285,8 +285,11 @@ def test_without_stream_none_is_shown(make_bundle, tmp_path, quick, capsys):
 def test_a_bundle_without_video_is_streamed_at_the_rate_of_its_sensor(make_bundle, edit_bundle, tmp_path, quick):
     folder = make_bundle("inertial")
     edit_bundle(folder, lambda values: values["window"].update(duration_s=0.4))
-    row = measured(folder, tmp_path, ORT, "--precision=fp32", "--stream", "--seconds=1")["rows"][0]
-    assert row["stream"]["predictions"] >= 2
+    options = (ORT, "--precision=fp32", "--stream", "--seconds=1")
+    stream = measured(folder, tmp_path, *options)["rows"][0]["stream"]
+    assert stream["predictions"] >= 2 and stream["camera_rate_hz"] == 50
+    slower = measured(folder, tmp_path, *options, "--rate=10", "--stride=1")["rows"][0]["stream"]
+    assert slower["camera_rate_hz"] == 10 and 3 <= slower["predictions"] <= 7
 
 
 def test_a_stream_shorter_than_a_window_is_refused(make_bundle, capsys, quick):

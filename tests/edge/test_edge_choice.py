@@ -246,3 +246,10 @@ def test_an_engine_with_a_file_of_its_own_runs_the_precision_of_its_record(engin
     assert (choice.precision, choice.model_path.name) == ("fp16", "engine")
     with pytest.raises(EdgeError, match="'int8' was given; auto or one of fp16 is expected"):
         choose(opened, "a", "int8")
+
+
+def test_an_engine_without_a_record_is_as_good_as_none(make_bundle):
+    """As `trtexec` leaves it, or an export that was killed between the two files."""
+    folder = make_bundle("rgb")
+    (folder / "engine").write_bytes(b"x")
+    assert choose(read_bundle(folder), precision="int8").entry.name != "tensorrt"

@@ -17,6 +17,7 @@ from edge import ActionRecognizer
 from edge.events import Predicted
 from edge.media import read_video
 from edge.runtime import StreamOptions
+from edge.sources import VideoFileSource
 
 # How many files are damaged; HARTX_FUZZ=1000 makes a thousand of them.
 FUZZED = int(os.environ.get("HARTX_FUZZ", "150"))
@@ -147,6 +148,24 @@ def test_a_variable_rate_is_read_by_its_own_times(encode, make_bundle):
         at = np.searchsorted(times_ms, (k + np.arange(4)) * 550 - 1e-3)
         assert prediction.window_top5 == recognizer.predict([recording.values[int(i)] for i in at]).top5
     assert len(predictions) == int(times_ms[-1] / 550) - 2
+
+
+def test_a_header_that_promises_the_unit_of_its_times_is_not_believed(encode):
+    """Browsers write WebM with times in milliseconds and nothing else, which FFmpeg calls 1000 frames a second."""
+    times_ms = [round(i * 1000 / 30) + (-6, 0, 6)[i % 3] for i in range(90)]
+    path = encode("a.mkv", pictures(90), "ffv1", "bgr0", times_ms, rate=1000)
+    recording = read_video(path)
+    assert recording.time_s is None and recording.rate_hz == pytest.approx(30, rel=0.01)
+    source = VideoFileSource(path)
+    assert source.rate_hz is None
+    times_s = [frame.time_s for frame in iter(source.read, None)]
+    np.testing.assert_allclose(times_s, (np.array(times_ms) - times_ms[0]) / 1000, atol=1.5e-3)
+
+
+def test_a_rate_that_is_given_is_that_of_a_stream_as_well(write_video, make_bundle):
+    path = write_video(frames=90, rate_hz=15.0)
+    events = ActionRecognizer.from_bundle(make_bundle("rgb")).stream(path, frame_rate_hz=30)
+    assert max(event.time_s for event in events if isinstance(event, Predicted)) == pytest.approx(3.0, abs=0.6)
 
 
 def test_a_constant_rate_is_none_of_a_variable_one(encode, write_video):

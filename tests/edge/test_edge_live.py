@@ -100,6 +100,50 @@ def test_a_reader_that_goes_away_ends_it_quietly(make_bundle, write_video):
     assert "Traceback" not in done.stderr and "Broken" not in done.stderr
 
 
+def test_the_lines_of_before_stay(make_bundle, write_video, tmp_path, capsys):
+    """A service starts again after a crash, and perhaps before its camera is there."""
+    folder, clip, lines = make_bundle("rgb"), write_video(frames=90), tmp_path / "events.jsonl"
+    command = [f"--bundle={folder}", "--every_frame", f"--jsonl={lines}"]
+    assert live.main([*command, f"--source={clip}"]) == 0
+    before = lines.read_text()
+    assert before and live.main([*command, "--source=97"]) == 1
+    assert lines.read_text() == before
+    assert live.main([*command, f"--source={clip}"]) == 0
+    assert lines.read_text().startswith(before) and lines.read_text().count("\n") == 2 * before.count("\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_one_message(make_bundle, write_video, capsys):
+    arguments = [f"--bundle={make_bundle('rgb')}", f"--source={write_video(frames=90)}", "--every_frame"]
+    assert live.main([*arguments, "--jsonl=/dev/full"]) == 1
+    assert "error: /dev/full cannot be written: No space left" in capsys.readouterr().err
+
+
+RECORD = """
+import resource, signal, sys
+import numpy as np
+from pathlib import Path
+from edge.outputs import VideoRecorder
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+limit = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+rng = np.random.default_rng(0)
+recorder = VideoRecorder(Path(sys.argv[1]), 30.0)
+for i in range(60):
+    recorder.write(i / 30, rng.integers(0, 255, (120, 160, 3), dtype=np.uint8))
+recorder.close()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the size of files is limited by POSIX's setrlimit")
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_video_that_a_full_disk_cut_off_is_no_success(run_python, tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    assert run_python("-c", RECORD, path, 50_000_000).returncode == 0
+    cut = run_python("-c", RECORD, path, 100_000)
+    assert "is not whole: 60 pictures were written; is the disk full?" in cut.stderr
+
+
 MISTAKES = {
     "no source": ([], "no source, and no skeletons"),
     "missing": (["--source=nowhere.mp4"], "nowhere.mp4: there is no such file"),

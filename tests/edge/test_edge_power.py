@@ -36,6 +36,7 @@ AGX_ORIN = (
         (NANO, 2532, 99, {"POM_5V_IN": 2532, "POM_5V_GPU": 120, "POM_5V_CPU": 405}),
         (AGX_ORIN, None, 0, {"VDD_GPU_SOC": 3205, "VDD_CPU_CV": 801, "VIN_SYS_5V0": 4038}),
         ("RAM 1021/3956MB CPU [12%@1479]", None, None, {}),
+        ("GPU 0mW/0mW CPU 310mW/320mW SOC 1240mW/1240mW", None, None, {"GPU": 0, "CPU": 310, "SOC": 1240}),
     ],
 )
 def test_a_line_of_tegrastats_is_read(line, total_mw, gpu_percent, rails):

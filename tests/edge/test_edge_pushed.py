@@ -26,6 +26,14 @@ def test_the_newest_picture_wins(make_bundle):
     assert stream.read() is None
 
 
+def test_entries_are_no_pictures_that_were_skipped(make_bundle, samples):
+    stream = PushedStream(read_bundle(make_bundle("inertial")))
+    for _ in range(3):
+        stream.put_entries({"inertial": samples.tolist()})
+    frame = stream.read()
+    assert stream.skipped == 0 and len(list(stream.feeds["inertial"].read(frame))) == 1 + 2 * len(samples)
+
+
 def test_colours_and_millimetres_arrive_as_they_were(make_bundle):
     colour = np.zeros((4, 5, 3), np.uint8)
     colour[..., 0] = 200

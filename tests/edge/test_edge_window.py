@@ -164,3 +164,19 @@ def test_a_window_of_another_length_than_the_video_input_is_refused(make_bundle,
     edit_bundle(folder, lambda values: values["window"].update(frames=5))
     with pytest.raises(EdgeError, match="5 frames and the video input 4"):
         SlidingWindow(read_bundle(folder), 1)
+
+
+def test_joints_that_do_not_fit_are_one_error(make_bundle, edit_bundle, skeletons):
+    folder = make_bundle("skeleton")
+
+    def read_20_joints(values):
+        values["inputs"][0]["preprocess"]["layout"] = "kinect20"
+        values["inputs"][0]["shape"] = ["batch", 6, 60]
+
+    edit_bundle(folder, read_20_joints)
+    window = SlidingWindow(read_bundle(folder), 1)
+    for i in range(4):
+        window.add_entry("skeleton", i * window.step_s, np.concatenate([skeletons[i], skeletons[i, :5]]))
+        window.add(i * window.step_s, None)
+    with pytest.raises(EdgeError, match=r"25, 3"):
+        window.take()

@@ -69,7 +69,9 @@ def test_the_temperature_of_the_run_goes_into_the_bundle(skeleton_only, tmp_path
     workdir = tmp_path / "run"
     workdir.mkdir()
     (workdir / "temperature.json").write_text('{"temperature": 1.75}')
-    run_export(skeleton_only, tmp_path / "a", run=dataclasses.replace(skeleton_only.run, workdir=workdir))
+    run_export(
+        skeleton_only, tmp_path / "a", run=dataclasses.replace(skeleton_only.run, workdir=workdir), calibrator=AUTO
+    )
     assert read_bundle(tmp_path / "a").temperature == 1.75
 
 
@@ -179,7 +181,7 @@ def test_no_bundle_without_parity(fusion, tmp_path, traced_once, monkeypatch):
 
 
 def test_skeleton_network_gets_fp32_only_and_says_so(skeleton_only, tmp_path, traced_once):
-    printed = run_export(skeleton_only, tmp_path / "a")
+    printed = run_export(skeleton_only, tmp_path / "a", calibrator=AUTO)
     assert "int8: left out" in printed
     assert list(read_bundle(tmp_path / "a").precisions) == ["fp32"]
 
@@ -188,6 +190,8 @@ def test_skeleton_network_gets_fp32_only_and_says_so(skeleton_only, tmp_path, tr
 def test_what_is_about_layers_in_int8_is_refused_where_there_are_none(skeleton_only, tmp_path, traced_once, option):
     with pytest.raises(ExportError, match=rf"--{next(iter(option))} was given, but the model has no 3D convolution"):
         run_export(skeleton_only, tmp_path / "b", formats="onnx-fp32,onnx-int8", **{"calibrator": AUTO, **option})
+    with pytest.raises(ExportError, match=rf"--{next(iter(option))} was given"):  # nor by the default formats
+        run_export(skeleton_only, tmp_path / "b", **{"calibrator": AUTO, **option})
     assert not (tmp_path / "b").exists()
 
 

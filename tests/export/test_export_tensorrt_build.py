@@ -316,13 +316,37 @@ def test_a_corrupt_engine_with_a_right_hash_is_an_error_of_tensorrt(world):
         Runner(trt, logger, FakeCuda(world, ORIN), b"fake engine {")
 
 
-def test_a_build_that_fails_says_why_and_leaves_the_engine_that_was_there(built, world, capsys):
+def test_builds_that_fail_say_why_and_leave_the_engine_that_was_there(built, world, capsys):
     before = (built / "engine").read_bytes()
-    world.refuses = ("int8",)
+    world.refuses = ("fp16", "int8")
     assert build(built) == 1
     error = capsys.readouterr().err
     assert "cannot build int8 from" in error and "Could not find any implementation for node conv" in error
     assert (built / "engine").read_bytes() == before
+
+
+def test_a_budget_that_is_given_holds_for_a_named_precision(device, world, folder, capsys):
+    device("10.3.0")
+    assert build(folder, "--precision=int8", "--max_drop=0") == 1
+    captured = capsys.readouterr()
+    assert "loses at most 0 points" in captured.out and "no engine holds the budget" in captured.err
+    assert build(folder, "--precision=int8") == 0
+    assert "kept: what was asked for" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lacking", ["fp16", "int8"])
+@pytest.mark.parametrize("fault", ["refuses", "infinite"])
+def test_one_engine_that_fails_leaves_the_other(device, world, folder, capsys, lacking, fault):
+    device("10.3.0")
+    setattr(world, fault, (lacking,))
+    assert build(folder) == 0
+    said = capsys.readouterr().out
+    assert f"{lacking} is left out: " in said
+    record = record_of(folder)
+    assert {record["precision"], lacking} == {"fp16", "int8"}
+    assert [entry["precision"] for entry in record["candidates"]] == [record["precision"]]
+    assert [entry["precision"] for entry in record["plan"]["builds"]] == [record["precision"]]
+    assert world.memory == {}
 
 
 def test_a_model_that_the_parser_refuses_names_its_complaint(device, world, folder, capsys, monkeypatch):
@@ -338,9 +362,9 @@ def refuse(path):
 
 def test_infinite_logits_are_an_error(device, world, folder, capsys):
     device("10.3.0")
-    world.infinite = ("fp16",)
+    world.infinite = ("fp16", "int8")
     assert build(folder) == 1
-    assert "the fp16 engine gives numbers that are not finite" in capsys.readouterr().err
+    assert "the int8 engine gives numbers that are not finite" in capsys.readouterr().err
     assert not (folder / "engine").exists() and world.memory == {}
 
 

@@ -108,3 +108,14 @@ def test_next_export_cleans_up_after_a_killed_one(tmp_path):
         (folder / "new").write_text("new")
     assert contents(tmp_path / "a") == {"new": b"new"}
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_link_leads_to_the_new_bundle_every_time(tmp_path):
+    (tmp_path / "disk").mkdir()
+    bundle = tmp_path / "a"
+    bundle.symlink_to(tmp_path / "disk")
+    for text in ("one", "two", "three"):
+        with staged(bundle) as folder:
+            (folder / "x").write_text(text)
+        assert bundle.is_symlink() and (bundle / "x").read_text() == text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "disk"]
