@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
     speak()
     # Imported here, so that --help and a mistyped flag answer at once.
     from hartx import config as configs
-    from hartx.evaluate import evaluate
+    from hartx.evaluate import evaluate, is_tested
     from hartx.pruning.start import pruned_config
     from hartx.train import train
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
         config = pruned_config(config, workdir)
     if _MODE.value == "train":
         train(config, workdir)
-    if _MODE.value == "evaluate" or not (workdir / "report.json").exists():
+    if _MODE.value == "evaluate" or not is_tested(config, workdir):
         evaluate(config, workdir)
 
 

@@ -56,7 +56,6 @@ def get_config(variant: str = "rgb") -> ConfigDict:
         config.model.fusion.weights.depth = 0.5
         if "skeleton" not in alone:  # as in a fusion where it is absent at test
             config.model.fusion.weights.depth += config.model.fusion.weights.skeleton
-    config.modality_dropout = 0.3
     config.mixing.cutmix = 0.0
     if variant == "demo":
         return _demo(config)
@@ -79,10 +78,11 @@ def _demo(config: ConfigDict) -> ConfigDict:
     config.clip.num_frames = 8
     config.clip.skeleton_frames = 24
     config.model.video.depth, config.model.video.width = 10, 16
+    config.model.video.motion_scale = 4.0  # clothes and rooms are other ones at test
     config.model.skeleton.features = 128
     config.model.skeleton.motion_scale = 4.0  # 24 frames are further apart than 48
     config.model.fusion.weights.skeleton = 1.0
-    config.auxiliary_loss = 0.4
+    config.auxiliary_loss = 1.0
     config.modality_dropout = 0.1
     config.num_epochs = 30
     config.optim.learning_rate = 3e-3

@@ -1,8 +1,8 @@
 """The last and the best state of a run (Orbax).
 
-A checkpoint holds what the next step depends on: parameters, BatchNorm statistics, optimiser, average, the
-step (from which the step's random key follows) and the position of the data iterator. Orbax writes it under
-a temporary name and renames it, so a run that is killed goes on from the one before.
+A checkpoint holds what the next step depends on: parameters, BatchNorm statistics, optimiser, average, and the
+step, from which the step's random key and its batch follow. Orbax writes it under a temporary name and renames it,
+so a run that is killed goes on from the one before.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import grain
 import orbax.checkpoint as ocp
 
 from hartx.errors import HartxError
@@ -38,7 +36,7 @@ class Checkpoints:
         """Return the step of the newest checkpoint, None if there is none."""
         return self._managers[which].latest_step()
 
-    def save(self, step: int, state: TrainState, data: grain.DatasetIterator, best_score: float | None = None) -> None:
+    def save(self, step: int, state: TrainState, best_score: float | None = None) -> None:
         """Keep the state after `step` steps as the last one and, if a `best_score` is given, as the best one."""
         for which in ("last",) if best_score is None else ("last", "best"):
             with self._explained(which):
@@ -46,7 +44,6 @@ class Checkpoints:
                     step,
                     args=ocp.args.Composite(
                         state=ocp.args.StandardSave(state),
-                        data=grain.checkpoint.CheckpointSave(data),
                         score=ocp.args.JsonSave({"score": best_score}),
                     ),
                 )
@@ -65,12 +62,11 @@ class Checkpoints:
                 + (f"step {max(steps)}" if steps else "its beginning")
             ) from error
 
-    def restore(self, state: TrainState, data: grain.DatasetIterator | None = None, which: str = "last") -> TrainState:
-        """Return the newest state; `data` is moved to where it was then.
+    def restore(self, state: TrainState, which: str = "last") -> TrainState:
+        """Return the newest state.
 
         Args:
           state: of the same structure, on the devices the result shall lie on.
-          data: iterator to be moved, None where only the state is wanted.
           which: last or best.
 
         Raises:
@@ -80,11 +76,8 @@ class Checkpoints:
         step = manager.latest_step()
         if step is None:
             raise HartxError(f"{manager.directory} holds no checkpoint yet")
-        args: dict[str, Any] = {"state": ocp.args.StandardRestore(state)}
-        if data is not None:
-            args["data"] = grain.checkpoint.CheckpointRestore(data)
         try:
-            return manager.restore(step, args=ocp.args.Composite(**args))["state"]
+            return manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(state)))["state"]
         except Exception as error:  # whatever Orbax finds wrong, the user can do one thing about it
             before = [other for other in manager.all_steps() if other < step]
             raise HartxError(

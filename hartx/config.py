@@ -26,6 +26,9 @@ FREE_FIELDS = (
     "streams_dir",
 )
 
+# Those of them that change the run's report.
+TEST_FIELDS = ("clip.views", "eval_checkpoint")
+
 _CHOICES = {
     "dataset.name": ("auto", "utd_mhad", "synthetic_mhad", "video_folder"),
     "clip.sampling": ("uniform", "window"),
@@ -45,8 +48,23 @@ _AT_LEAST = {
     "clip.inertial_frames": 2,
     "clip.views": 1,
     "clip.crop": 16,
+    "seed": 0,
+    "checkpoint_epochs": 0,
+    "dataset.num_workers": 0,
+    "dataset.cache_gib": 0,
     "optim.learning_rate": 0,
     "optim.warmup_epochs": 0,
+    "optim.weight_decay": 0,
+    "optim.clip_norm": 0,
+    "model.video.width": 1,
+    "model.pose.width": 1,
+    "model.skeleton.layers": 1,
+    "model.skeleton.features": 1,
+    "model.skeleton.members": 1,
+    "model.inertial.layers": 1,
+    "model.inertial.features": 1,
+    "model.inertial.members": 1,
+    "model.fusion.hidden": 1,
     "mixing.mixup": 0,
     "mixing.cutmix": 0,
     "augment.temporal_masks": 1,
@@ -59,6 +77,8 @@ _AT_LEAST = {
     "augment.inertial_rotation_degrees": 0,
     "augment.inertial_jitter": 0,
 }
+_ABOVE_0 = ("clip.extent_m", "clip.range_m")
+_LENGTHS = {"augment.color_jitter": 4, "augment.rgb_scale": 2}
 _SHARES = (
     "label_smoothing",
     "modality_dropout",
@@ -108,13 +128,21 @@ def check(config: ConfigDict) -> None:
             raise HartxError(
                 f"config.streams names {stream!r}; any of {', '.join(SPECS)} is expected{suggestion(stream, SPECS)}"
             )
+    if len(set(config.streams)) < len(config.streams):
+        raise HartxError(f"config.streams={tuple(config.streams)} was given; each stream is expected once")
     for field, choices in _CHOICES.items():
         if flat[field] not in choices:
             near = suggestion(str(flat[field]), choices)
             raise HartxError(f"config.{field}={flat[field]!r} was given; one of {', '.join(choices)} is expected{near}")
     for field, least in _AT_LEAST.items():
-        if flat[field] < least:
+        if not flat[field] >= least:  # so that nan is none
             raise HartxError(f"config.{field}={flat[field]} was given; at least {least} is expected")
+    for field in _ABOVE_0:
+        if not flat[field] > 0:
+            raise HartxError(f"config.{field}={flat[field]} was given; more than 0 is expected")
+    for field, length in _LENGTHS.items():
+        if len(flat[field]) != length:
+            raise HartxError(f"config.{field}={flat[field]} was given; {length} numbers are expected")
     for field in _SHARES:
         if not 0 <= flat[field] < 1:
             raise HartxError(f"config.{field}={flat[field]} was given; 0 <= value < 1 is expected")
@@ -217,6 +245,13 @@ def _with_tuples(value: Any) -> Any:
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
+def dataset_name(config: ConfigDict) -> str:
+    """Return which dataset a config means: given recordings if there are any, else the embedded one."""
+    if config.dataset.name != "auto":
+        return config.dataset.name
+    return "utd_mhad" if config.dataset.raw_dir else "synthetic_mhad"
+
+
 def check_same(config: ConfigDict, workdir: Path) -> None:
     """Check that the config in `workdir`, if there is one, describes the same run.
 
@@ -224,7 +259,10 @@ def check_same(config: ConfigDict, workdir: Path) -> None:
       HartxError: if the run there was started with another config; the differences are listed.
     """
     if (workdir / "config.json").exists():
-        old, new = flatten(load(workdir)), flatten(config)
+        there = load(workdir)
+        old, new = flatten(there), flatten(config)
+        if "dataset" in there and "dataset" in config:  # "auto" goes by raw_dir, which is free
+            old["dataset.name"], new["dataset.name"] = dataset_name(there), dataset_name(config)
         changed = [
             f"  {field}: {old.get(field, 'absent')} there, {new.get(field, 'absent')} now"
             for field in sorted(old.keys() | new.keys())

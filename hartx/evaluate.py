@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import itertools
+import json
 import logging
 import platform
 import time
@@ -23,14 +24,14 @@ from rich.table import Table
 from hartx import config as configs
 from hartx.commit import git_commit
 from hartx.config import learns_joints
-from hartx.data import Clip, Recordings, dataset_name, eval_clips, open_recordings
+from hartx.data import Clip, Recordings, eval_clips, open_recordings
 from hartx.jit import jit
 from hartx.joint_error import joint_errors_cm
 from hartx.mesh import Devices, make_devices
 from hartx.metrics import classification_metrics
 from hartx.plots import draw_confusion_matrix, draw_training_curves
 from hartx.predictions import Predictions, keep_predictions
-from hartx.pretraining import whole_costs
+from hartx.pretraining import whole_costs, whole_trained_by
 from hartx.pruning.record import keep_comparison, measured
 from hartx.run import check_testable, load_run
 from hartx.summary import model_costs
@@ -131,6 +132,15 @@ def _missing(
     ]
 
 
+def is_tested(config: ConfigDict, workdir: Path) -> bool:
+    """Return whether the run in `workdir` has a report, and was tested as the config says."""
+    path = workdir / "report.json"
+    if not path.exists():
+        return False
+    there, now = configs.flatten(json.loads(path.read_text())["config"]), configs.flatten(config)
+    return all(there.get(field) == now[field] for field in configs.TEST_FIELDS)
+
+
 def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     """Test the finished run in `workdir` and write its report.
 
@@ -157,7 +167,7 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     )
     costs = model_costs(run.model, {stream: spec.shape for stream, spec in run.specs.items()})
     report = {
-        "dataset": dataset_name(config),
+        "dataset": configs.dataset_name(config),
         "protocol": config.protocol,
         "streams": list(config.streams),
         **classification_metrics(predictions.labels, predictions.probabilities, run.labels),
@@ -171,6 +181,7 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         "steps": run.step,
         **whole_costs(config, workdir),
         "evaluate_time_s": round(time.perf_counter() - started, 2),
+        "trained_by": whole_trained_by(config, workdir),
         "commit": git_commit(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES}
         | {"python": platform.python_version()},

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from hartx.costs import read_costs
 from hartx.errors import HartxError
-from hartx.run import load_run, run_name
+from hartx.run import load_run, run_name, trained_by
 from hartx.train_step import TrainState, split_model
 
 
@@ -46,7 +46,7 @@ def with_trained_streams(config: ConfigDict, workdir: Path, state: TrainState) -
       HartxError: if a stream's run is not finished, or its network is not the one that the fusion has.
     """
     for stream in config.streams:
-        run = load_run(stream_workdir(config, workdir, stream))
+        run = load_run(stream_workdir(config, workdir, stream), config.eval_checkpoint)
         _, params, batch_stats = split_model(run.model)
         state = dataclasses.replace(
             state,
@@ -60,12 +60,20 @@ def with_trained_streams(config: ConfigDict, workdir: Path, state: TrainState) -
 
 def whole_costs(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     """Return training_s and peak_memory_bytes of a run and the runs of its streams: the sum and the largest."""
-    folders = [workdir, *(stream_workdir(config, workdir, stream) for stream in config.pretraining)]
-    costs = [read_costs(folder) for folder in folders]
+    costs = [read_costs(folder) for folder in _folders(config, workdir)]
     return {
         "training_s": round(sum(cost["training_s"] for cost in costs), 1),
         "peak_memory_bytes": max(cost["peak_memory_bytes"] for cost in costs),
     }
+
+
+def whole_trained_by(config: ConfigDict, workdir: Path) -> list[str | None]:
+    """Return the commits that a run and the runs of its streams were trained by, each once."""
+    return list(dict.fromkeys(commit for folder in _folders(config, workdir) for commit in trained_by(folder)))
+
+
+def _folders(config: ConfigDict, workdir: Path) -> list[Path]:
+    return [workdir, *(stream_workdir(config, workdir, stream) for stream in config.pretraining)]
 
 
 def _put(into: Any, trained: Any, stream: str) -> Any:

@@ -40,8 +40,15 @@ class Sides:
     test: tuple[int, ...]
 
 
-def is_test(protocol: str, recordings: Sequence[RecordingId]) -> list[bool]:
+def is_test(
+    protocol: str, recordings: Sequence[RecordingId], everyone: Sequence[RecordingId] | None = None
+) -> list[bool]:
     """Return for each recording whether it belongs to the protocol's test side.
+
+    Args:
+      protocol: one of `FORMS`.
+      recordings: those that are wanted.
+      everyone: the whole dataset, these among it, of which random80 draws; None if they are the whole.
 
     Raises:
       HartxError: if `protocol` is none of `FORMS`.
@@ -51,28 +58,34 @@ def is_test(protocol: str, recordings: Sequence[RecordingId]) -> list[bool]:
     if match := re.fullmatch(r"loso:(\d+)", protocol):
         return [r.subject == int(match[1]) for r in recordings]
     if match := re.fullmatch(r"random80:(\d+)", protocol):
-        by_name = sorted(range(len(recordings)), key=lambda i: recordings[i].name)
-        order = np.random.default_rng(int(match[1])).permutation(by_name)
-        test = {int(i) for i in order[math.floor(0.8 * len(recordings)) :]}
-        return [i in test for i in range(len(recordings))]
+        names = sorted(recording.name for recording in everyone or recordings)
+        order = np.random.default_rng(int(match[1])).permutation(len(names))
+        test = {names[i] for i in order[math.floor(0.8 * len(names)) :]}
+        return [recording.name in test for recording in recordings]
     raise HartxError(
         f"config.protocol={protocol!r} was given; one of {', '.join(FORMS)} is expected{_near(protocol, FORMS)}"
     )
 
 
-def sides(protocol: str, recordings: Sequence[RecordingId], validation_subject: int = 0) -> Sides:
+def sides(
+    protocol: str,
+    recordings: Sequence[RecordingId],
+    validation_subject: int = 0,
+    everyone: Sequence[RecordingId] | None = None,
+) -> Sides:
     """Return the training, validation and test recordings.
 
     Args:
       protocol: one of `FORMS`.
-      recordings: all recordings of the dataset.
+      recordings: those of the dataset that are wanted.
       validation_subject: a training subject whose recordings are held out from training to select the
         best checkpoint; 0 for none.
+      everyone: as of `is_test`.
 
     Raises:
       HartxError: for an unknown protocol, a validation subject that does not train, or no recording to train on.
     """
-    test = is_test(protocol, recordings)
+    test = is_test(protocol, recordings, everyone)
     held_out = validation_subject or None  # subject 0 is of recordings that do not tell who is in them
     validation = [not t and r.subject == held_out for t, r in zip(test, recordings, strict=True)]
     train = [not t and not v for t, v in zip(test, validation, strict=True)]

@@ -16,7 +16,9 @@ from ml_collections import ConfigDict
 from datasets.locking import locked
 from hartx import config as configs
 from hartx.checkpoint import Checkpoints
-from hartx.data import Recordings, dataset_name, input_specs
+from hartx.commit import git_commit
+from hartx.config import dataset_name
+from hartx.data import Recordings, input_specs
 from hartx.errors import HartxError
 from hartx.models import create_model
 from hartx.optim import learning_rate, make_optimizer
@@ -79,8 +81,15 @@ def run_name(config: ConfigDict) -> str:
 
 
 def schedule(config: ConfigDict, recordings: Recordings) -> Schedule:
-    """Return the length of a run over the training recordings."""
-    steps_per_epoch = len(recordings.sides.train) / config.batch_size
+    """Return the length of a run over the training recordings.
+
+    Raises:
+      HartxError: if there are fewer of them than one batch takes.
+    """
+    clips = len(recordings.sides.train)
+    if clips < config.batch_size:
+        raise HartxError(f"config.batch_size={config.batch_size} is more than the {clips} training recordings")
+    steps_per_epoch = clips / config.batch_size
     return Schedule(steps_per_epoch, max(1, round(config.num_epochs * steps_per_epoch)))
 
 
@@ -110,32 +119,49 @@ def fingerprint(names: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def keep_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> None:
-    """Write WORKDIR/run.json, with which the checkpoints can be read without the recordings.
+def check_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> dict[str, Any]:
+    """Return what of `run.json` follows from the recordings, checked against what stands there, if anything does.
 
     Raises:
       HartxError: if the run there was started on other training recordings.
     """
-    path = workdir / "run.json"
     values = {
         "num_steps": plan.num_steps,
         "steps_per_epoch": plan.steps_per_epoch,
         "labels": list(recordings.labels),
-        "train_recordings": fingerprint(recordings.ids[i].name for i in recordings.sides.train),
+        "train_recordings": fingerprint(recordings.names("train")),
     }
-    if path.exists() and read_plan(workdir) != values:
+    if (workdir / "run.json").exists() and {**read_plan(workdir), **values} != read_plan(workdir):
         raise HartxError(
             f"{workdir} was started on other training recordings than those given now. "
             "Give the same --config.dataset.raw_dir, or another --workdir"
         )
-    configs.write_json(path, values)
+    return values
+
+
+def keep_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> None:
+    """Write WORKDIR/run.json, with which the checkpoints can be read without the recordings.
+
+    It says, too, by which commits the run is trained: more than one where it goes on after a change.
+
+    Raises:
+      HartxError: if the run there was started on other training recordings.
+    """
+    values = check_plan(workdir, plan, recordings)
+    commits = [*trained_by(workdir), git_commit()]
+    configs.write_json(workdir / "run.json", {**values, "trained_by": list(dict.fromkeys(commits))})
+
+
+def trained_by(workdir: Path) -> list[str | None]:
+    """Return the commits that a run was trained by, None for one that is not known; none where nothing is known."""
+    return read_plan(workdir).get("trained_by", []) if (workdir / "run.json").exists() else []
 
 
 def check_testable(workdir: Path, config: ConfigDict, recordings: Recordings) -> None:
     """Check that a run can be tested on these recordings: that their classes and people are those it was trained with.
 
     UTD-MHAD numbers both itself, so that other recordings of it may be given. In a folder of clips they go by its
-    folders: with one more, those who were trained on may be on the test side.
+    folders: with one more, those who were trained on may be on the test side. So it is where sides are drawn at random.
 
     Raises:
       HartxError: if they are others.
@@ -146,8 +172,8 @@ def check_testable(workdir: Path, config: ConfigDict, recordings: Recordings) ->
             f"{workdir} was trained to tell {', '.join(plan['labels'])}; these recordings are of "
             f"{', '.join(recordings.labels)}. Give the same --config.dataset.raw_dir"
         )
-    trained = fingerprint(recordings.ids[i].name for i in recordings.sides.train)
-    if dataset_name(config) == "video_folder" and plan["train_recordings"] != trained:
+    by_recordings = dataset_name(config) == "video_folder" or config.protocol.startswith("random80")
+    if by_recordings and plan["train_recordings"] != fingerprint(recordings.names("train")):
         raise HartxError(
             f"{workdir} was trained on other clips than those given now. Put the folder back as it was, or train again"
         )
@@ -198,8 +224,12 @@ def _last_step(workdir: Path) -> int:
     return max((int(p.name) for p in (workdir / "checkpoints/last").glob("*") if p.name.isdigit()), default=0)
 
 
-def load_run(workdir: str | Path) -> Run:
-    """Return the finished run in `workdir`, with the checkpoint that its config tests: the last or the best.
+def load_run(workdir: str | Path, which: str | None = None) -> Run:
+    """Return the finished run in `workdir`.
+
+    Args:
+      workdir: its folder.
+      which: the last checkpoint or the best; None for what its config tests.
 
     Raises:
       HartxError: if there is no run, it is not finished, or its checkpoint cannot be read.
@@ -216,7 +246,7 @@ def load_run(workdir: str | Path) -> Run:
     labels = tuple(values["labels"])
     recipe, blank = make_recipe(config, len(labels), plan)
     checkpoints = Checkpoints(workdir)
-    state = checkpoints.restore(blank, which=config.eval_checkpoint)
+    state = checkpoints.restore(blank, which=which or config.eval_checkpoint)
     checkpoints.close()
     model = nnx.merge(recipe.graphdef, tested_params(state), state.batch_stats)
     model.eval()

@@ -27,11 +27,12 @@ from datasets.errors import DatasetError
 from hartx import config as configs
 from hartx.command import parser, speak
 from hartx.commit import git_commit
+from hartx.data import Recordings, open_recordings
 from hartx.errors import HartxError
 from hartx.plots import draw_confusion_matrix, draw_folds, draw_per_class
 from hartx.predictions import read_predictions
 from hartx.protocol import folds
-from hartx.run import config_digest, free_fields, run_name
+from hartx.run import config_digest, fingerprint, free_fields, run_name
 from hartx.sweep_runs import Planned, Result, is_done, read_report, run_all
 from hartx.sweep_summary import FoldResult, summarise
 
@@ -53,14 +54,12 @@ class Sweep:
         return self.root / "sweeps" / self.name
 
 
-def subjects_present(config: ConfigDict) -> list[int]:
-    """Return the subjects of whom there are recordings for the config's streams."""
-    from hartx.data import open_recordings
-
+def recordings_present(config: ConfigDict) -> Recordings:
+    """Return the recordings that there are for the config's streams, all on the training side."""
     everyone = config.copy_and_resolve_references()
     everyone.protocol, everyone.validation_subject = "loso:0", 0  # nobody is left out
     everyone.dataset.cache_gib = 0.0  # the runs read them, not this process
-    return sorted({recording.subject for recording in open_recordings(everyone).ids})
+    return open_recordings(everyone)
 
 
 def plan(sweep: Sweep) -> list[Planned]:
@@ -70,14 +69,16 @@ def plan(sweep: Sweep) -> list[Planned]:
       HartxError: for a protocol or a config that cannot run.
     """
     configs.check(sweep.config)
-    subjects = subjects_present(sweep.config) if sweep.protocol.startswith("loso") else []
+    recordings = recordings_present(sweep.config)
+    subjects = [recording.subject for recording in recordings.ids]
     runs = []
     for seed in range(sweep.seeds):
         for fold in folds(sweep.protocol, seed, subjects):
             config = sweep.config.copy_and_resolve_references()
             config.protocol, config.seed = fold, seed
             config.streams_dir = str(sweep.root.resolve())  # the streams of a fusion are runs as well
-            runs.append(Planned(fold, seed, config, sweep.root / run_name(config)))
+            trained = fingerprint(recordings.split(fold, config.validation_subject).names("train"))
+            runs.append(Planned(fold, seed, config, sweep.root / run_name(config), trained))
     return runs
 
 
@@ -105,9 +106,9 @@ def run_sweep(sweep: Sweep, jobs: int) -> dict[str, Any]:
         results.append(result)
         results.sort(key=lambda r: [(r.fold, r.seed) == (p.fold, p.seed) for p in runs].index(True))
         configs.write_json(sweep.folder / "sweep.json", _describe(sweep, results))
+        write_summary(sweep.folder, runs)
 
     run_all(runs, jobs, finished)
-    write_summary(sweep.folder, runs)
     return _describe(sweep, results)
 
 
@@ -181,6 +182,13 @@ def show(description: dict[str, Any], summary: dict[str, Any], console: Console)
     console.print(table)
     for line in _statements(summary):
         console.print(line, highlight=False)
+    others = sorted({str(run["commit"])[:8] for run in description["runs"] if run["commit"] != description["commit"]})
+    if others:
+        console.print(
+            f"trained by other code than that of now ({', '.join(others)}), and taken as they are; remove the folders "
+            "of these runs to train them anew",
+            soft_wrap=True,
+        )
     for run in description["runs"]:
         if run["error"]:
             console.print(f"failed: {run['fold']} seed {run['seed']}: {run['error']}", soft_wrap=True, markup=False)

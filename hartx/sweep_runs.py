@@ -24,12 +24,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from hartx import config as configs
 from hartx.commit import REPOSITORY
 from hartx.errors import HartxError
+from hartx.evaluate import is_tested
 from hartx.predictions import PREDICTIONS_FILE
 from hartx.progress import read_metrics
-from hartx.run import is_finished
-
-# Fields that leave a run the same but not its report.
-_TEST_FIELDS = ("clip.views", "eval_checkpoint")
+from hartx.run import is_finished, read_plan
 
 _MAIN = REPOSITORY / "main.py"
 _LOG_FILE = "output.log"
@@ -48,12 +46,17 @@ _SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a sweep: the protocol it tests by, its seed, its whole config, its folder."""
+    """One run of a sweep: the protocol it tests by, its seed, its whole config, its folder.
+
+    Attributes:
+      train_recordings: `hartx.run.fingerprint` of what it trains on.
+    """
 
     fold: str
     seed: int
     config: ConfigDict
     workdir: Path
+    train_recordings: str
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,15 @@ def read_report(workdir: Path) -> dict[str, Any] | None:
 
 def is_done(planned: Planned) -> bool:
     """Return whether the run is tested the way its config says, and its predictions are kept."""
-    report = read_report(planned.workdir)
-    if report is None or not (planned.workdir / PREDICTIONS_FILE).exists():
+    if _is_of_others(planned) or not (planned.workdir / PREDICTIONS_FILE).exists():
         return False
-    there, now = configs.flatten(report["config"]), configs.flatten(planned.config)
-    return all(there.get(field) == now[field] for field in _TEST_FIELDS)
+    return is_tested(planned.config, planned.workdir)
+
+
+def _is_of_others(planned: Planned) -> bool:
+    """Return whether what is in the run's folder was trained on other recordings than those that there are now."""
+    plan = planned.workdir / "run.json"
+    return plan.exists() and read_plan(planned.workdir)["train_recordings"] != planned.train_recordings
 
 
 def result_of(planned: Planned) -> Result:
@@ -107,7 +114,7 @@ def result_of(planned: Planned) -> Result:
         top1=report["top1"],
         training_min=round(report["training_s"] / 60, 2),
         peak_memory_bytes=report["peak_memory_bytes"],
-        commit=report["commit"],
+        commit=[*report.get("trained_by", ()), report["commit"]][0],
     )
 
 
@@ -177,9 +184,14 @@ def _start(planned: Planned, cores: frozenset[int], bar: Progress) -> _Child:
     """Start `main.py` on a run's folder; it waits while another process trains there.
 
     Raises:
-      HartxError: if what is there is another run.
+      HartxError: if what is there is another run, or was trained on other recordings.
     """
     workdir = planned.workdir
+    if _is_of_others(planned):
+        raise HartxError(
+            f"{workdir} was trained on other recordings than those that there are now\n"
+            "  Remove that folder to train it anew, or give another --root"
+        )
     configs.keep(planned.config, workdir)
     mode = ["--mode=evaluate"] if is_finished(workdir) else []
     if not mode:

@@ -3,8 +3,8 @@
 A run that prunes another one (`hartx.pruning`) differs in its first state only.
 
 A run resumes in this order: config.json is compared, the recordings are opened and compared, the newest
-checkpoint puts back parameters, BatchNorm statistics, optimiser, average, step and data iterator, and the
-logs forget what came after it. From there on every step is the one that an undisturbed run would take.
+checkpoint puts back parameters, BatchNorm statistics, optimiser, average and step, the batches begin after that
+step, and the logs forget what came after it. From there on every step is the one that an undisturbed run would take.
 It stops at the end of a step when it is asked to (Ctrl-C, SIGTERM), and keeps that step.
 """
 
@@ -16,7 +16,6 @@ import logging
 import time
 from pathlib import Path
 
-import grain
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -25,7 +24,7 @@ from hartx import config as configs
 from hartx import run as runs
 from hartx.checkpoint import Checkpoints
 from hartx.costs import Stopwatch
-from hartx.data import Recordings, dataset_name, open_recordings, training_batches
+from hartx.data import Recordings, open_recordings, training_batches
 from hartx.evaluate import predict
 from hartx.interrupt import StopRequest
 from hartx.jit import jit
@@ -50,17 +49,17 @@ def train(config: ConfigDict, workdir: Path) -> None:
     for stream in config.pretraining:
         _log.info("first the stream %s", stream)
         train(stream_config(config, stream), stream_workdir(config, workdir, stream))
-    if runs.is_finished(workdir):
-        configs.check_same(config, workdir)
-        _log.info("the run in %s is finished", workdir)
-        return
     stopwatch = Stopwatch(workdir)
-    devices = make_devices(config.batch_size)
     recordings = open_recordings(config)
     plan = runs.schedule(config, recordings)
-    batches = training_batches(recordings, config)
+    if runs.is_finished(workdir):
+        configs.check_same(config, workdir)
+        runs.check_plan(workdir, plan, recordings)
+        _log.info("the run in %s is finished", workdir)
+        return
+    devices = make_devices(config.batch_size)
     with runs.held(workdir):
-        _learn(config, workdir, recordings, plan, batches, devices, stopwatch)
+        _learn(config, workdir, recordings, plan, devices, stopwatch)
 
 
 def _learn(
@@ -68,12 +67,12 @@ def _learn(
     workdir: Path,
     recordings: Recordings,
     plan: runs.Schedule,
-    batches: grain.DatasetIterator,
     devices: Devices,
     stopwatch: Stopwatch,
 ) -> None:
-    configs.keep(config, workdir)
+    configs.check_same(config, workdir)
     runs.keep_plan(workdir, plan, recordings)
+    configs.keep(config, workdir)
 
     # --- where the run stands ----------------------------------------------------------------------
     recipe, state = runs.make_recipe(config, len(recordings.labels), plan)
@@ -85,7 +84,8 @@ def _learn(
         state = first_state(config, workdir, state)
     state = devices.put_replicated(state)
     if start_step:
-        state = checkpoints.restore(state, batches)
+        state = checkpoints.restore(state)
+    batches = training_batches(recordings, config, after=start_step)
     _say_what_runs(config, recordings, plan, start_step)
 
     # --- the loop ----------------------------------------------------------------------------------
@@ -110,13 +110,13 @@ def _learn(
             if step % checkpoint_steps == 0 or step == plan.num_steps:
                 progress.flush()  # raises before a state that is not finite replaces a good one
                 score = _score(config, recipe, state, recordings, progress, step)
-                checkpoints.save(step, state, batches, best_score=score if score > best_score else None)
+                checkpoints.save(step, state, best_score=score if score > best_score else None)
                 best_score = max(best_score, score)
                 progress.last_checkpoint = step
                 stopwatch.keep()
             elif stop.made:
                 progress.flush()
-                checkpoints.save(step, state, batches)
+                checkpoints.save(step, state)
                 stopwatch.keep()
             if stop.made:
                 _log.info("stopping after step %d of %d, which is kept", step, plan.num_steps)
@@ -125,7 +125,7 @@ def _learn(
 
 def _say_what_runs(config: ConfigDict, recordings: Recordings, plan: runs.Schedule, start_step: int) -> None:
     given = "" if config.dataset.raw_dir else " (no --config.dataset.raw_dir was given)"
-    _log.info("dataset %s%s, protocol %s", dataset_name(config), given, config.protocol)
+    _log.info("dataset %s%s, protocol %s", configs.dataset_name(config), given, config.protocol)
     _log.info(
         "%d recordings train, %d validate, %d test; streams %s",
         len(recordings.sides.train),

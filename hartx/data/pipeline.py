@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 from edge.sampling import common_span
 from hartx.data.clips import frame_period_s, input_specs, test_clips, training_clip
 from hartx.data.source import Recording, Recordings, Selection, open_recordings
-from hartx.errors import HartxError
 
 # Clips are prepared by numpy and OpenCV, which let other threads run.
 _THREADS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
@@ -40,22 +39,22 @@ class _TrainingClip(grain.transforms.RandomMap):
         return {"inputs": inputs, "label": np.int32(element.label), "name": element.name}
 
 
-def training_batches(recordings: Recordings, config: ConfigDict) -> grain.DatasetIterator:
+def training_batches(recordings: Recordings, config: ConfigDict, after: int = 0) -> grain.DatasetIterator:
     """Return an endless iterator over {"inputs": {stream: (B, ...)}, "label": (B,), "name": (B,)}.
 
-    Every epoch is shuffled anew; each process gets its own share, and B is the batch of one process. The
-    iterator's state is a few numbers, which the checkpoint keeps.
+    Every epoch is shuffled anew; each process gets its own share, and B is the batch of one process. Any batch can be
+    begun with, whatever prepares them, so that the step is all that a checkpoint has to know.
 
-    Raises:
-      HartxError: if there are fewer training recordings than one batch takes.
+    Args:
+      recordings: what the clips are of.
+      config: of the run.
+      after: as many batches are passed over.
     """
     selection = Selection(recordings.source, recordings.indices("train"))
-    if len(selection) < config.batch_size:
-        raise HartxError(f"config.batch_size={config.batch_size} is more than the {len(selection)} training recordings")
     dataset = grain.MapDataset.source(selection).seed(config.seed).shuffle()
     dataset = dataset[jax.process_index() :: jax.process_count()].repeat()
     dataset = dataset.random_map(_TrainingClip(config))
-    batches = dataset.batch(config.batch_size // jax.process_count()).to_iter_dataset(_THREADS)
+    batches = dataset.batch(config.batch_size // jax.process_count())[after:].to_iter_dataset(_THREADS)
     if config.dataset.num_workers:
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(config.dataset.num_workers), _start_worker)
     return iter(batches)

@@ -82,9 +82,9 @@ def skeleton_clip(
     if drawn.bones:
         joints = scale_bones(joints, drawn.bones)
     clip = preprocess.normalise_skeleton(joints, spec.layout)
-    if draw.flip:
-        clip = mirror_skeleton(clip, spec.layout)
     clip = map_joints(clip, body_matrix(draw.body, draw.angle))
+    if draw.flip:  # after it was turned, as pictures are
+        clip = mirror_skeleton(clip, spec.layout)
     if drawn.noise:
         clip = clip + drawn.noise * rng.standard_normal(clip.shape, np.float32)
     if drawn.missing:

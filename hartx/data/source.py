@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from edge.sampling import Track
-from hartx.config import learns_joints
+from hartx.config import dataset_name, learns_joints
 from hartx.errors import HartxError
 from hartx.protocol import RecordingId, Sides, sides
 
@@ -87,6 +87,15 @@ def _track(modality: str, entry: dict[str, Any]) -> Track:
     return Track(np.asarray(values, np.float32), time_s)
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What a recording is, without what was recorded: its name and subject, its action, the modalities it has."""
+
+    id: RecordingId
+    label: int
+    modalities: tuple[str, ...]
+
+
 class RecordingSource:
     """Random access to the recordings of a prepared dataset, for Grain.
 
@@ -135,6 +144,11 @@ class RecordingSource:
                 self._cache[index] = recording
         return recording
 
+    def entry(self, index: int) -> Entry:
+        """Return what a recording is; of what was recorded nothing stays in memory that the cache has no room for."""
+        recording = self[index]
+        return Entry(RecordingId(recording.name, recording.subject), recording.label, tuple(recording.tracks))
+
     def reading(self, modalities: Sequence[str]) -> RecordingSource:
         """Return a source of other modalities of the same recordings, at the same indices; nothing is cached."""
         return RecordingSource(self._records, modalities, cache_gib=0.0)
@@ -163,6 +177,8 @@ class Recordings:
       labels: what the actions are called.
       kept: index in `source` of each of `ids`.
       actions: index in `labels` of each of `ids`.
+      everyone: all recordings of the dataset, those among them that lack a modality. The streams of a fusion, each of
+        which may lack others, are split as the fusion is.
     """
 
     source: RecordingSource
@@ -170,22 +186,24 @@ class Recordings:
     ids: tuple[RecordingId, ...]
     kept: tuple[int, ...]
     actions: tuple[int, ...]
+    everyone: tuple[RecordingId, ...]
     sides: Sides
+
+    def split(self, protocol: str, validation_subject: int = 0) -> Recordings:
+        """Return the same recordings on the sides of a protocol; arguments and errors are those of `sides`."""
+        return replace(self, sides=sides(protocol, self.ids, validation_subject, self.everyone))
 
     def indices(self, side: str) -> list[int]:
         """Return the source indices of a side: train, validation or test."""
         return [self.kept[i] for i in getattr(self.sides, side)]
 
+    def names(self, side: str) -> list[str]:
+        """Return the names of the recordings of a side."""
+        return [self.ids[i].name for i in getattr(self.sides, side)]
+
     def shown(self, side: str) -> set[str]:
         """Return the labels of the actions on a side."""
         return {self.labels[self.actions[i]] for i in getattr(self.sides, side)}
-
-
-def dataset_name(config: ConfigDict) -> str:
-    """Return which dataset a config means: given recordings if there are any, else the embedded one."""
-    if config.dataset.name != "auto":
-        return config.dataset.name
-    return "utd_mhad" if config.dataset.raw_dir else "synthetic_mhad"
 
 
 def num_classes(config: ConfigDict) -> int:
@@ -278,8 +296,8 @@ def open_recordings(config: ConfigDict, progress: bool = True) -> Recordings:
         with_skeleton=learns_joints(config),
         depth_delay_s=_depth_delay_s(config),
     )
-    found = [(i, source[i]) for i in range(len(source))]
-    whole = [(i, r) for i, r in found if set(r.tracks) == set(config.streams)]
+    found = [source.entry(i) for i in range(len(source))]
+    whole = [i for i, entry in enumerate(found) if set(entry.modalities) == set(config.streams)]
     if len(whole) < len(found):
         _log.warning(
             "%d of %d recordings lack one of %s and are left out",
@@ -292,15 +310,15 @@ def open_recordings(config: ConfigDict, progress: bool = True) -> Recordings:
             f"none of the {len(found)} recordings of {dataset_name(config)} has all of: "
             f"{', '.join(config.streams)}. Give recordings that do, or other config.streams"
         )
-    ids = tuple(RecordingId(r.name, r.subject) for _, r in whole)
     return Recordings(
         source=source,
         labels=tuple(builder.info.features["action"].names),
-        ids=ids,
-        kept=tuple(i for i, _ in whole),
-        actions=tuple(r.label for _, r in whole),
-        sides=sides(config.protocol, ids, config.validation_subject),
-    )
+        ids=tuple(found[i].id for i in whole),
+        kept=tuple(whole),
+        actions=tuple(found[i].label for i in whole),
+        everyone=tuple(entry.id for entry in found),
+        sides=Sides((), (), ()),
+    ).split(config.protocol, config.validation_subject)
 
 
 @dataclass(frozen=True)

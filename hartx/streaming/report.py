@@ -13,8 +13,8 @@ from rich.table import Table
 
 from edge.streaming import NONE, Narration, StreamRule
 from hartx.calibration import read_temperature
-from hartx.config import write_json
-from hartx.data import Recordings, dataset_name, window_s
+from hartx.config import dataset_name, write_json
+from hartx.data import Recordings, window_s
 from hartx.errors import HartxError
 from hartx.plots import draw_confusion_matrix
 from hartx.run import Run

@@ -338,6 +338,7 @@ def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, monkeypatch)
         ids=ids,
         kept=tuple(range(len(ids))),
         actions=tuple(record["action"] for record in records),
+        everyone=ids,
         sides=sides("cross_subject", ids),
     )
     monkeypatch.setattr(export.clips, "open_recordings", lambda _: recordings)

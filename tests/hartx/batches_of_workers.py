@@ -1,4 +1,4 @@
-"""Compares the first batches of worker processes with those of threads; run by test_train.py."""
+"""Compares batches of worker processes with those of threads, from the first on and later; run by test_train.py."""
 
 import sys
 from pathlib import Path
@@ -19,8 +19,11 @@ def main(argv):
     threads = training_batches(recordings, config)
     config.dataset.num_workers = 2
     workers = training_batches(recordings, config)
-    for _ in range(3):
+    later = training_batches(recordings, config, after=2)
+    for step in range(5):
         one, other = next(threads), next(workers)
+        if step >= 2:  # as a run begins that goes on with other workers
+            assert list(next(later)["name"]) == list(one["name"])
         assert list(one["name"]) == list(other["name"])
         for stream in one["inputs"]:
             np.testing.assert_array_equal(one["inputs"][stream], other["inputs"][stream])

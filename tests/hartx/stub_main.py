@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from hartx.predictions import Predictions, keep_predictions
+from hartx.run import fingerprint
+from tests.hartx.stub_recordings import recordings
 
 flags = dict(argument.split("=", 1) for argument in sys.argv[1:])
 workdir = Path(flags["--workdir"])
@@ -33,7 +35,8 @@ if behaviour == "hang":
     except KeyboardInterrupt:
         (workdir / "interrupted").touch()
         raise
-plan = {"num_steps": 1, "steps_per_epoch": 1.0, "labels": ["swipe", "wave"], "train_recordings": "0"}
+trained = fingerprint(recordings().split(config["protocol"]).names("train"))
+plan = {"num_steps": 1, "steps_per_epoch": 1.0, "labels": ["swipe", "wave"], "train_recordings": trained}
 (workdir / "run.json").write_text(json.dumps(plan))
 (workdir / "checkpoints/last/1").mkdir(parents=True, exist_ok=True)
 subject = int(config["protocol"].split(":")[1])

@@ -49,6 +49,15 @@ def test_random80_depends_on_the_seed_alone():
     assert sum(first) == len(RECORDINGS) - int(0.8 * len(RECORDINGS))
 
 
+@given(st.integers(0, 50), st.sets(st.integers(0, len(RECORDINGS) - 1), max_size=40))
+def test_streams_that_lack_other_recordings_are_split_alike(seed, lacking):
+    """What a stream of a fusion trains on is not what the fusion is tested on."""
+    rest = [recording for i, recording in enumerate(RECORDINGS) if i not in lacking]
+    tested = dict(zip(RECORDINGS, is_test(f"random80:{seed}", RECORDINGS), strict=True))
+    found = sides(f"random80:{seed}", rest, everyone=RECORDINGS)
+    assert {rest[i] for i in found.test} == {recording for recording in rest if tested[recording]}
+
+
 def test_validation_takes_a_training_subject_only():
     found = sides("loso:7", RECORDINGS, validation_subject=5)
     assert {RECORDINGS[i].subject for i in found.validation} == {5}

@@ -66,6 +66,21 @@ def test_rotation_keeps_bone_lengths(joints, turn, tilt, angle):
     np.testing.assert_allclose(distances(turned), distances(joints), atol=1e-4)
 
 
+@given(skeletons, seeds)
+def test_a_flip_mirrors_what_would_be_seen_without_it(joints, seed):
+    """As of pictures, which are turned and then mirrored: otherwise the modalities would turn to two sides."""
+    augment = base.get_config().augment
+    augment.update({"tilt_degrees": 15.0, "body_shear": 0.1})
+    draw = dataclasses.replace(draw_clip(np.random.default_rng(seed), augment), skeleton=NO_DRAW.skeleton)
+    seen, mirrored = (
+        transforms.skeleton_clip(joints, SPEC, dataclasses.replace(draw, flip=flip), np.random.default_rng(0))
+        for flip in (False, True)
+    )
+    np.testing.assert_allclose(
+        mirrored.reshape(6, 25, 3), transforms.mirror_skeleton(seen.reshape(6, 25, 3), "kinect25"), atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("axis, which", [(1, (1, 0, 0)), (0, (0, 1, 0)), (2, (0, 0, 1))])
 @given(skeletons, angles)
 def test_each_rotation_is_about_its_own_axis(axis, which, joints, degrees):

@@ -17,12 +17,13 @@ from hartx.protocol import folds
 from hartx.run import run_name
 from hartx.sweep import Sweep, plan, run_sweep
 from hartx.sweep_runs import shares
+from tests.hartx.stub_recordings import recordings
 
 
 @pytest.fixture
 def sweep(tmp_path, monkeypatch, repository):
     """A sweep of subjects 1 and 3 with two seeds, whose runs are `stub_main.py`."""
-    monkeypatch.setattr("hartx.sweep.subjects_present", lambda config: [1, 3])
+    monkeypatch.setattr("hartx.sweep.recordings_present", recordings)
     monkeypatch.setattr(sweep_runs, "_MAIN", repository / "tests/hartx/stub_main.py")
     monkeypatch.setenv("PYTHONPATH", str(repository))
     (tmp_path / "stub.json").write_text("{}")
@@ -160,6 +161,24 @@ def test_shares_are_disjoint_and_no_more_than_there_are():
         shares(len(cores) + 1)
 
 
+def test_a_run_on_other_recordings_is_not_taken_for_one_of_now(sweep, monkeypatch):
+    run_sweep(sweep, jobs=1)
+    monkeypatch.setattr("hartx.sweep.recordings_present", lambda config: recordings(trials=2))
+    described = run_sweep(sweep, jobs=1)
+    assert all("trained on other recordings" in run["error"] for run in described["runs"])
+    assert json.loads((sweep.folder / "summary.json").read_text())["top1"] is None
+    assert set(starts(sweep).values()) == {1}
+
+
+def test_the_summary_is_of_the_runs_that_are_done(sweep):
+    """A sweep that is repeated with other views, and stopped, has no results of both."""
+    run_sweep(sweep, jobs=1)
+    sweep.config.clip.views = 2
+    behave(sweep, s1_1="fail", s3_0="fail", s3_1="fail")
+    run_sweep(sweep, jobs=1)
+    assert list(json.loads((sweep.folder / "summary.json").read_text())["folds"]) == ["loso:1"]
+
+
 def test_another_sweep_of_the_same_name_is_refused(sweep):
     run_sweep(sweep, jobs=1)
     sweep.config.optim.learning_rate = 0.5
@@ -172,7 +191,7 @@ def test_an_interrupted_sweep_stops_its_runs_and_goes_on(sweep, repository):
     script = (
         "import signal, sys; from pathlib import Path; from hartx import sweep, sweep_runs; from configs import base\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "sweep.subjects_present = lambda config: [1, 3]\n"
+        "from tests.hartx.stub_recordings import recordings; sweep.recordings_present = recordings\n"
         f"sweep_runs._MAIN = Path({str(repository / 'tests/hartx/stub_main.py')!r})\n"
         f"sweep.run_sweep(sweep.Sweep('test', base.get_config(), 'loso', 2, Path({str(sweep.root)!r}), ''), 1)\n"
     )

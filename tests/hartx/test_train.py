@@ -1,5 +1,6 @@
 """The real training function, end to end, on small recordings."""
 
+import gc
 import json
 import os
 import random
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from hartx import config as configs
 from hartx.costs import read_costs
 from hartx.data import input_specs, open_recordings, training_batches
+from hartx.data.source import Recording
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate
 from hartx.predictions import read_predictions
@@ -124,6 +127,38 @@ def test_a_finished_run_says_so_and_stays_as_it_is(finished, repository, small_d
     )
     assert again.returncode == 0 and "finished" in again.stderr
     assert (workdir / "report.json").stat().st_mtime_ns == before[0]
+
+
+def test_a_finished_run_is_tested_anew_if_it_is_to_be_tested_otherwise(finished, repository, small_data, tmp_path):
+    workdir = tmp_path / "copy"
+    shutil.copytree(finished[0], workdir)
+    assert run(repository, small_data, workdir, "--config.clip.views=2").returncode == 0
+    assert json.loads((workdir / "report.json").read_text())["config"]["clip"]["views"] == 2
+
+
+def test_a_run_knows_the_commits_that_trained_it(config, tmp_path, monkeypatch):
+    config.num_epochs = 1
+    monkeypatch.setattr("hartx.run.git_commit", lambda: "a")
+    train(config, tmp_path)
+    monkeypatch.setattr("hartx.evaluate.git_commit", lambda: "b")
+    report = evaluate(config, tmp_path)
+    assert (report["trained_by"], report["commit"]) == (["a"], "b")
+    shutil.rmtree(tmp_path / "checkpoints")
+    monkeypatch.setattr("hartx.run.git_commit", lambda: "c")
+    train(config, tmp_path)
+    assert evaluate(config, tmp_path)["trained_by"] == ["a", "c"]
+
+
+def test_a_run_is_not_gone_on_with_on_another_dataset(config, tmp_path):
+    """raw_dir, which is no part of what a run computes, decides which dataset "auto" is."""
+    config.num_epochs = 1
+    train(config, tmp_path)
+    config.dataset.name = "auto"  # synthetic_mhad, too
+    before = (tmp_path / "config.json").read_text()
+    config.dataset.raw_dir = "UTD-MHAD"
+    with pytest.raises(HartxError, match=r"dataset\.name: synthetic_mhad there, utd_mhad now"):
+        configs.keep(config, tmp_path)
+    assert (tmp_path / "config.json").read_text() == before
 
 
 def test_evaluating_again_gives_the_same_report(finished, repository, small_data):
@@ -294,9 +329,21 @@ def test_other_recordings_in_the_same_workdir_are_refused(config, tmp_path):
     config.num_epochs = 1
     train(config, tmp_path)
     values = json.loads((tmp_path / "run.json").read_text())
-    (tmp_path / "run.json").write_text(json.dumps(values | {"train_recordings": "0" * 64, "num_steps": 99}))
-    with pytest.raises(HartxError, match="other training recordings"):
-        train(config, tmp_path)
+    for changed in (
+        {"train_recordings": "0" * 64, "num_steps": 99},
+        {"train_recordings": "0" * 64},
+    ):  # also if finished
+        (tmp_path / "run.json").write_text(json.dumps(values | changed))
+        with pytest.raises(HartxError, match="other training recordings"):
+            train(config, tmp_path)
+
+
+def test_what_was_recorded_stays_on_the_disk_where_no_memory_is_given(config):
+    config.dataset.cache_gib = 0.0
+    recordings = open_recordings(config)
+    gc.collect()
+    assert len(recordings.ids) == 216
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, Recording) and thing.name.startswith("a")]
 
 
 def test_a_damaged_checkpoint_is_one_clear_error(config, tmp_path):
