@@ -30,6 +30,7 @@ RECIPES = {
         "num_epochs": 45,
         "optim.learning_rate": 2e-3,
         "optim.weight_decay": 0.01,
+        "clip.views": 3,
         "clip.num_frames": 32,  # with fewer, half of which reach the first stage, a clap is no clap
         "augment.temporal_elastic": 0.25,
         "model.video.depth": 10,
@@ -46,7 +47,6 @@ def get_config(variant: str = "pose") -> ConfigDict:
     config = base.get_config()
     config.streams = ("depth",)
     config.model.depth_members = (variant,)
-    config.clip.views = 3
     config.clip.crop = 64
     config.clip.extent_m = 2.1
     config.augment.turn_degrees = 30.0
