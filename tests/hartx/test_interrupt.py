@@ -8,6 +8,7 @@ import pytest
 BEGIN = """
 import signal, time
 from hartx.interrupt import StopRequest
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may have it ignored
 """
 
 

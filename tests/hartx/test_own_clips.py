@@ -63,7 +63,8 @@ def test_a_run_has_the_classes_of_the_folders(config, tmp_path):
         HartxError, match=r"was trained to tell push, wave, zoom in; these recordings are of clap, push"
     ):
         evaluate(config, run)
-    train(config, run)  # it is finished, so that nothing happens
+    with pytest.raises(HartxError, match="started on other training recordings"):  # although it is finished
+        train(config, run)
     assert (run / "config.json").read_text() == before
 
 
