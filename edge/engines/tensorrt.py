@@ -7,7 +7,7 @@ TensorRT's classes (engine, context, ...); the test of the names we use relies o
 from __future__ import annotations
 
 import importlib
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -51,7 +51,7 @@ class TensorRtEngine:
         return self._runner.run(inputs)
 
 
-@cache  # TensorRT keeps a pointer to the first one of a process, and does not keep it alive
+@lru_cache(maxsize=1)  # TensorRT keeps a pointer to the first one of a process, and does not keep it alive
 def make_logger(trt: Any) -> Any:
     """Return a logger that keeps TensorRT's errors, in `errors`, for our own messages; there is one a process."""
 
