@@ -77,6 +77,7 @@ def _run(args: argparse.Namespace, stop: StopRequest) -> int:
             on_frame=viewer.look,
             stop=stop,
         )
+        # Only now: a camera that is not there leaves no file.
         jsonl = stack.enter_context(closing(JsonLines(args.jsonl))) if args.jsonl else None
         for event in stack.enter_context(closing(events)):  # type: ignore[type-var]
             summary.add(event)

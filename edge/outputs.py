@@ -16,6 +16,7 @@ import numpy as np
 
 from edge.errors import EdgeError, suggestion
 from edge.files import written
+from edge.media import open_capture
 from edge.runtime import Look
 
 _CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
@@ -83,8 +84,10 @@ class VideoRecorder:
             return
         self._writer.release()
         self._writer = None
-        # OpenCV says nothing of a disk that was full: the file tells.
-        found = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT)
+        try:  # OpenCV says nothing of a disk that was full: the file tells
+            found = open_capture(str(self._path)).get(cv2.CAP_PROP_FRAME_COUNT)
+        except EdgeError:
+            found = 0
         if abs(found - self._written) > _COUNT_TOLERANCE:
             raise EdgeError(f"{self._path} is not whole: {self._written} pictures were written; is the disk full?")
 

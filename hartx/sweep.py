@@ -90,7 +90,9 @@ def sweep_digest(config: ConfigDict) -> str:
 
 
 def run_sweep(sweep: Sweep, jobs: int) -> dict[str, Any]:
-    """Run what is not done yet and write the sweep's results, anew after every run that ends.
+    """Run what is not done yet and write the sweep's results: sweep.json after every run, the summary at the end.
+
+    A sweep that is stopped has a summary of the runs that are done, one that is killed has none.
 
     Returns:
       What stands in sweep.json.
@@ -106,9 +108,12 @@ def run_sweep(sweep: Sweep, jobs: int) -> dict[str, Any]:
         results.append(result)
         results.sort(key=lambda r: [(r.fold, r.seed) == (p.fold, p.seed) for p in runs].index(True))
         configs.write_json(sweep.folder / "sweep.json", _describe(sweep, results))
-        write_summary(sweep.folder, runs)
 
-    run_all(runs, jobs, finished)
+    (sweep.folder / "summary.json").unlink(missing_ok=True)  # of other runs than sweep.json will name, perhaps
+    try:
+        run_all(runs, jobs, finished)
+    finally:
+        write_summary(sweep.folder, runs)
     return _describe(sweep, results)
 
 
@@ -182,7 +187,8 @@ def show(description: dict[str, Any], summary: dict[str, Any], console: Console)
     console.print(table)
     for line in _statements(summary):
         console.print(line, highlight=False)
-    others = sorted({str(run["commit"])[:8] for run in description["runs"] if run["commit"] != description["commit"]})
+    tested = [run for run in description["runs"] if not run["error"]]
+    others = sorted({(run["commit"] or "unknown")[:8] for run in tested if run["commit"] != description["commit"]})
     if others:
         console.print(
             f"trained by other code than that of now ({', '.join(others)}), and taken as they are; remove the folders "

@@ -114,7 +114,7 @@ def result_of(planned: Planned) -> Result:
         top1=report["top1"],
         training_min=round(report["training_s"] / 60, 2),
         peak_memory_bytes=report["peak_memory_bytes"],
-        commit=[*report.get("trained_by", ()), report["commit"]][0],
+        commit=next(iter(report.get("trained_by", [report["commit"]])), None),
     )
 
 

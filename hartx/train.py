@@ -52,9 +52,9 @@ def train(config: ConfigDict, workdir: Path) -> None:
     stopwatch = Stopwatch(workdir)
     recordings = open_recordings(config)
     plan = runs.schedule(config, recordings)
+    configs.check_same(config, workdir)
+    runs.check_plan(workdir, plan, recordings)
     if runs.is_finished(workdir):
-        configs.check_same(config, workdir)
-        runs.check_plan(workdir, plan, recordings)
         _log.info("the run in %s is finished", workdir)
         return
     devices = make_devices(config.batch_size)
@@ -70,9 +70,8 @@ def _learn(
     devices: Devices,
     stopwatch: Stopwatch,
 ) -> None:
-    configs.check_same(config, workdir)
-    runs.keep_plan(workdir, plan, recordings)
     configs.keep(config, workdir)
+    runs.keep_plan(workdir, plan, recordings)
 
     # --- where the run stands ----------------------------------------------------------------------
     recipe, state = runs.make_recipe(config, len(recordings.labels), plan)

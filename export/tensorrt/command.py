@@ -168,10 +168,10 @@ def _without_hopeless_int8(plan: Plan, wish: Wish, device: Device) -> List[Build
 def _build(
     bundle: Bundle, plan: Plan, build: Build, device: Device, inputs: Mapping[str, np.ndarray]
 ) -> Tuple[Built, Runner]:
-    """Return an engine that gives finite numbers for the inputs, and what runs it.
+    """Return an engine and what runs it.
 
     Raises:
-      EdgeError: if it cannot be built, does not start, or gives others.
+      EdgeError: if it cannot be built; those of `_start`.
     """
     print(f"building {build.precision} from {build.source}; this takes minutes", flush=True)
     start = time.perf_counter()
@@ -179,13 +179,22 @@ def _build(
     engine = build_engine(device.trt, device.logger, plan, build, bundle.path, cache_file)
     build_s = time.perf_counter() - start
     print(f"{build_s:8.1f} s  {build.precision}: {len(engine):,} bytes")
+    return Built(build, engine, build_s), _start(device, build.precision, engine, inputs)
+
+
+def _start(device: Device, precision: str, engine: bytes, inputs: Mapping[str, np.ndarray]) -> Runner:
+    """Return what runs an engine.
+
+    Raises:
+      EdgeError: if it does not start, or gives numbers that are not finite.
+    """
     runner = Runner(device.trt, device.logger, device.cuda, engine)
     try:
-        check_finite(build.precision, runner, inputs)
+        check_finite(precision, runner, inputs)
     except EdgeError:
         runner.close()
         raise
-    return Built(build, engine, build_s), runner
+    return runner
 
 
 def _record(
@@ -222,13 +231,13 @@ def check(bundle: Bundle, device: Device, iterations: int) -> None:
     """Load the engine that is there and run it.
 
     Raises:
-      EdgeError: if it was not made for this device and bundle, or does not run.
+      EdgeError: if it was not made for this device and bundle; those of `_start`.
     """
     record = read_record(bundle.path, device.trt.__version__, device.cuda.gpu)
     shapes = next(b["inputs"] for b in record["plan"]["builds"] if b["precision"] == record["precision"])
-    runner = Runner(device.trt, device.logger, device.cuda, (bundle.path / ENGINE_FILE).read_bytes())
+    inputs = make_inputs({name: tuple(shape) for name, shape in shapes.items()})
+    runner = _start(device, record["precision"], (bundle.path / ENGINE_FILE).read_bytes(), inputs)
     try:
-        inputs = make_inputs({name: tuple(shape) for name, shape in shapes.items()})
         times = time_in_turns({record["precision"]: runner}, inputs, _WARMUP, iterations)
     finally:
         runner.close()

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from edge.engines.cuda import Gpu
-from edge.engines.tensorrt import Runner
 from edge.errors import EdgeError
 from export.tensorrt import choose as choosing
 from export.tensorrt import command
@@ -113,32 +112,6 @@ def test_a_fixed_batch_is_built_without_profiles(device, world, tmp_path):
     folder = write_bundle(tmp_path / "b", top1={"fp32": 0.9}, models={"fp32": make_model(batch=3)})
     assert build(folder) == 0
     assert world.built[0]["profiles"] == {}
-
-
-def test_half_precision_outputs_come_back_as_floats(world):
-    trt = make_tensorrt("10.3.0", world)
-    note = {"precision": "fp16", "profiles": {}, "inputs": ["video", "skeleton"]}
-    runner = Runner(
-        trt, SimpleNamespace(errors=[]), FakeCuda(world, ORIN), b"fake engine " + json.dumps(note).encode() + b"."
-    )
-    for batch in (1, 4, 2):
-        video, skeleton = np.zeros((batch, 1, 4, 16, 16), np.float32), np.zeros((batch, 6, 75), np.float32)
-        logits = runner.run({"video": video, "skeleton": skeleton})
-        assert logits.dtype == np.float32 and (logits == 1.5).all() and logits.shape == (batch, 3)
-    assert len(world.memory) == 3
-    runner.close()
-    assert world.memory == {}
-
-
-def test_a_batch_beyond_the_profile_is_refused(world):
-    trt = make_tensorrt("10.3.0", world)
-    shape = [1, 1, 4, 16, 16]
-    note = {"precision": "fp32", "profiles": {"video": [shape, shape, shape]}, "inputs": ["video"]}
-    runner = Runner(
-        trt, SimpleNamespace(errors=[]), FakeCuda(world, ORIN), b"fake engine " + json.dumps(note).encode() + b"."
-    )
-    with pytest.raises(EdgeError, match=r"takes no video of shape \(2, 1, 4, 16, 16\)"):
-        runner.run({"video": np.zeros((2, 1, 4, 16, 16), np.float32)})
 
 
 # --- which one is kept --------------------------------------------------------------------------------
@@ -309,13 +282,6 @@ def test_an_engine_that_does_not_belong_here_is_not_loaded(damage, built, device
         raise EdgeError(error)
 
 
-def test_a_corrupt_engine_with_a_right_hash_is_an_error_of_tensorrt(world):
-    trt = make_tensorrt("10.3.0", world)
-    logger = SimpleNamespace(errors=[], log=lambda _, text: logger.errors.append(text))
-    with pytest.raises(EdgeError, match="cannot load the engine: the engine plan is corrupt"):
-        Runner(trt, logger, FakeCuda(world, ORIN), b"fake engine {")
-
-
 def test_builds_that_fail_say_why_and_leave_the_engine_that_was_there(built, world, capsys):
     before = (built / "engine").read_bytes()
     world.refuses = ("fp16", "int8")
@@ -366,6 +332,12 @@ def test_infinite_logits_are_an_error(device, world, folder, capsys):
     assert build(folder) == 1
     assert "the int8 engine gives numbers that are not finite" in capsys.readouterr().err
     assert not (folder / "engine").exists() and world.memory == {}
+
+
+def test_infinite_logits_of_the_engine_that_is_there_are_found_as_well(built, world, capsys):
+    world.infinite = ("fp16", "int8")
+    assert build(built, "--check") == 1
+    assert "gives numbers that are not finite" in capsys.readouterr().err and world.memory == {}
 
 
 def test_a_full_disk_leaves_what_was_there_and_no_half_file(built, world, capsys, monkeypatch):

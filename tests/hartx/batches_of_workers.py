@@ -1,4 +1,4 @@
-"""Compares batches of worker processes with those of threads, from the first on and later; run by test_train.py."""
+"""Compares batches of worker processes with those of threads, from the first on and later; run by test_batches.py."""
 
 import sys
 from pathlib import Path
