@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--inertial_rate", type=positive_float, metavar="HZ", help="which no file tells")
     parser.add_argument("--every_frame", action="store_true", help="read a file as fast as it goes, drop nothing")
     add_stream_options(parser)
-    parser.add_argument("--display", action="store_true", help="show it in a window; q or Esc ends")
+    parser.add_argument("--display", action="store_true", help="show it in a window; q, Esc or closing it ends")
     parser.add_argument("--show-skeleton", "--show_skeleton", action="store_true", help="draw the skeleton, too")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write the annotated video: .mp4, .mkv or .avi")
     parser.add_argument("--jsonl", metavar="FILE", help="write all events, one JSON object a line; - is stdout")

@@ -161,15 +161,17 @@ class Display:
     """
 
     _TITLE = "hartx"
+    _LARGEST = (1280, 720)  # pixels at first; a person may pull it larger
 
     def __init__(self) -> None:
+        self._is_fitted, self._was_visible = False, False
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise EdgeError(
                 "--display: there is no screen (neither DISPLAY nor WAYLAND_DISPLAY is set)\n"
                 "  Leave it out, or write the pictures to a file: --record=OUT.mp4"
             )
         try:
-            cv2.namedWindow(self._TITLE)
+            cv2.namedWindow(self._TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error:
             raise EdgeError(
                 "--display: this OpenCV was built without windows\n"
@@ -177,9 +179,30 @@ class Display:
             ) from None
 
     def show(self, picture: np.ndarray) -> bool:
-        """Show a picture (H, W, 3) uint8 BGR; return whether the user wants to stop (q or Esc)."""
+        """Show a picture (H, W, 3) uint8 BGR; return whether the user wants to stop (q, Esc, the window closed)."""
+        if self._is_closed():
+            return True  # imshow would open it again
+        if not self._is_fitted:
+            self._fit(*picture.shape[1::-1])
         cv2.imshow(self._TITLE, picture)
-        return cv2.waitKey(1) & 0xFF in (ord("q"), 27)
+        key = cv2.waitKey(1) & 0xFF
+        self._was_visible = self._was_visible or self._is_visible()
+        return key in (ord("q"), 27) or self._is_closed()
+
+    def _fit(self, width: int, height: int) -> None:
+        scale = min(1.0, self._LARGEST[0] / width, self._LARGEST[1] / height)
+        cv2.resizeWindow(self._TITLE, round(width * scale), round(height * scale))
+        self._is_fitted = True
+
+    def _is_visible(self) -> bool:
+        try:
+            return cv2.getWindowProperty(self._TITLE, cv2.WND_PROP_VISIBLE) >= 1
+        except cv2.error:  # Qt's answer where the last window was closed
+            return False
+
+    def _is_closed(self) -> bool:
+        """Return whether the window was there and is not any more; a system that cannot tell never had it."""
+        return self._was_visible and not self._is_visible()
 
     def close(self) -> None:
         """Close the window."""

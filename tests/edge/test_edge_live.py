@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -231,14 +230,3 @@ def test_the_summary_does_not_grow_and_shows_no_percentile_of_too_few():
     few.add(prediction())
     cells = [list(column.cells) for column in few.tables()[1].columns]
     assert cells[0][0] == "capture to result" and cells[3][0] == "-" and cells[4][0] == "12.00"
-
-
-def test_a_display_without_windows_says_what_to_install(monkeypatch):
-    monkeypatch.setenv("DISPLAY", ":0")
-
-    def fail(_):
-        raise cv2.error("not implemented")
-
-    monkeypatch.setattr(cv2, "namedWindow", fail)
-    with pytest.raises(edge.EdgeError, match="pip install opencv-python"):
-        live.Display()
