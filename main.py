@@ -22,6 +22,7 @@ from ml_collections import config_flags
 from datasets.errors import DatasetError
 from hartx.command import parser, speak
 from hartx.errors import HartxError
+from hartx.interrupt import Stopped
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -30,6 +31,8 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/ and the config's name.")
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "train: train, then test. evaluate: test only.")
+
+_STOPPED = "stopped; go on with the same command, or python main.py --workdir=..."
 
 
 def main(argv: list[str]) -> None:
@@ -65,8 +68,10 @@ if __name__ == "__main__":
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         sys.exit(f"error: {error}\n  Mend that and start again: a run goes on from its last checkpoint")
+    except Stopped:
+        sys.exit(_STOPPED)
     except KeyboardInterrupt:
-        print("stopped; go on with the same command, or python main.py --workdir=...", file=sys.stderr, flush=True)
+        print(_STOPPED, file=sys.stderr, flush=True)
         # Not by way of Python's own end: a compilation that still goes on may crash it.
         for child in multiprocessing.active_children():
             child.terminate()

@@ -11,6 +11,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SAME_S = 1.0  # Ctrl-C reaches all processes of a terminal, and a sweep passes it on to its runs: twice the same
 
 
+class Stopped(KeyboardInterrupt):
+    """A training that was asked to end has kept its step. Nothing compiles: Python may end in its own way."""
+
+
 class StopRequest:
     """Remembers that SIGINT or SIGTERM came after `listen`; one that comes later again acts as if this were not there.
 

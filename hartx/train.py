@@ -26,7 +26,7 @@ from hartx.checkpoint import Checkpoints
 from hartx.costs import Stopwatch
 from hartx.data import Recordings, open_recordings, training_batches
 from hartx.evaluate import predict
-from hartx.interrupt import StopRequest
+from hartx.interrupt import Stopped, StopRequest
 from hartx.jit import jit
 from hartx.mesh import Devices, make_devices
 from hartx.pretraining import stream_config, stream_workdir, with_trained_streams
@@ -43,6 +43,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
     Raises:
       HartxError: for a config that cannot run, another run in `workdir`, or a loss that is not finite.
       datasets.errors.DatasetError: if the recordings cannot be prepared.
+      Stopped: when asked to end by SIGINT or SIGTERM; the step it had come to is kept.
     """
     # --- what there is to learn from ---------------------------------------------------------------
     configs.check(config)
@@ -93,7 +94,7 @@ def _learn(
     checkpoint_steps = max(1, round(config.checkpoint_epochs * plan.steps_per_epoch))
     best_score = checkpoints.best_score()
     progress = TrainingProgress(workdir, start_step, plan.num_steps, config.batch_size, config.log_steps)
-    with contextlib.closing(checkpoints), progress, StopRequest() as stop:
+    with contextlib.closing(checkpoints), contextlib.closing(batches), progress, StopRequest() as stop:
         for step in range(start_step + 1, plan.num_steps + 1):
             asked = time.perf_counter()
             batch = next(batches)
@@ -119,7 +120,7 @@ def _learn(
                 stopwatch.keep()
             if stop.made:
                 _log.info("stopping after step %d of %d, which is kept", step, plan.num_steps)
-                raise KeyboardInterrupt
+                raise Stopped
 
 
 def _say_what_runs(config: ConfigDict, recordings: Recordings, plan: runs.Schedule, start_step: int) -> None:
