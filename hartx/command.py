@@ -56,6 +56,12 @@ def _no_such_field(error: Exception, argv: list[str]) -> str:
     fields = (word.removeprefix("--config.").split("=")[0] for word in argv if word.startswith("--config."))
     field = next((field for field in fields if name in field.split(".")), name)
     hint = said.removeprefix(name).strip()
+    if field.startswith("pretraining.") and name in field.split(".")[2:]:
+        shared = field.split(".", 2)[2]
+        return (
+            f"the config has no field {field}: a stream has values of its own only where its config differs from the "
+            f"fusion's. --config.{shared} sets it for every stream without one. {hint}"
+        ).strip()
     return f"the config has no field {field}; configs/base.py lists those of an experiment. {hint}".strip()
 
 

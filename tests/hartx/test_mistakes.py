@@ -29,6 +29,11 @@ def run(repository, *arguments, **environment):
         (["--config=configs/skeletn.py"], "did you mean 'configs/skeleton.py'"),
         (["--config=configs/skeleton.py", "--config.optim.learning_rat=1"], 'Did you mean "learning_rate"'),
         (["--config=configs/skeleton.py", "--config.optmi.learning_rate=1"], 'Did you mean "optim"'),
+        (
+            ["--config=configs/fusion.py:all", "--config.pretraining.depth.augment.flip=1"],
+            "--config.augment.flip sets it",
+        ),
+        (["--config=configs/fusion.py:all", "--config.pretraining.dept.num_epochs=1"], 'Did you mean "depth"'),
         (["--config=configs/skeleton.py", "--config.optim.learning_rate=fast"], "could not convert"),
         (["--config=configs/skeleton.py", "--config.dataset.protocol=loso:1"], "no field dataset.protocol"),
         (["--config=configs/prune.py", "--config.prune.keep_flop=0.5"], 'Did you mean "keep_flops"'),
