@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from export import onnx_graph
-from export.passes import add_constant, constant, infer_shapes
+from export.passes import add_constant, constant, infer_shapes, remove_unused
 from export.quantize import ScaleOf, plan, quantize, quantize_activation, store_weights_in_int8
 from export.residual import behind_qdq, is_stem, kernel_size, video_convs
 
@@ -74,15 +74,17 @@ def fold_stem(model: ir.Model) -> None:
         channels, frames, height, width = (int(size) for size in shape.dims[1:])  # type: ignore[arg-type]
         if height % _BLOCK or width % _BLOCK:
             continue
-        assert video is not None
-        # Quantised behind the fold: what is in int8 before it, OpenVINO (2025.4 to 2026.4) gets wrong on some CPUs.
-        restored = video.producer()
-        reader = restored.inputs[0].producer() if restored and restored.op_type == "DequantizeLinear" else conv  # type: ignore[union-attr]
-        assert reader is not None and reader.inputs[0] is not None
-        folded = _fold_video(model, reader, reader.inputs[0], (channels, frames, height, width))
+        source = behind_qdq(video)
+        assert video is not None and source is not None
+        folded = _fold_video(model, conv, source, (channels, frames, height, width))
+        if video is not source:
+            # Behind the fold: folded in int8, OpenVINO 2025.4 to 2026.4 gets the stem wrong on an AMD EPYC with VNNI.
+            scale = constant(video.producer().inputs[1])  # type: ignore[union-attr]
+            folded = quantize_activation(model, folded, np.float32(scale))
         _fold_window(model, conv, (height, width))
-        reader.replace_input_with(0, folded)
+        conv.replace_input_with(0, folded)
         conv.attributes["strides"] = ir.AttrInt64s("strides", [strides[0], 1, 1])
+    remove_unused(model)  # the quantisation in front of the fold
 
 
 def _fold_video(model: ir.Model, conv: ir.Node, video: ir.Value, shape: tuple[int, int, int, int]) -> ir.Value:
