@@ -187,7 +187,7 @@ class Display:
         cv2.imshow(self._TITLE, picture)
         key = cv2.waitKey(1) & 0xFF
         self._was_visible = self._was_visible or self._is_visible()
-        return key in (ord("q"), 27) or self._is_closed()
+        return key in (ord("q"), 27)
 
     def _fit(self, width: int, height: int) -> None:
         scale = min(1.0, self._LARGEST[0] / width, self._LARGEST[1] / height)
