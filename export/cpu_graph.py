@@ -78,7 +78,7 @@ def fold_stem(model: ir.Model) -> None:
         assert video is not None and source is not None
         folded = _fold_video(model, conv, source, (channels, frames, height, width))
         if video is not source:
-            # Behind the fold: folded in int8, OpenVINO 2025.4 to 2026.4 gets the stem wrong on an AMD EPYC with VNNI.
+            # Behind the fold: folded in int8, OpenVINO 2025.4 to 2026.4 got small stems wrong on an AMD EPYC with VNNI.
             scale = constant(video.producer().inputs[1])  # type: ignore[union-attr]
             folded = quantize_activation(model, folded, np.float32(scale))
         _fold_window(model, conv, (height, width))
