@@ -10,8 +10,8 @@ Each of subjects 1, 3, 5 and 7 left out in turn: top-1 97.35 % of 431 recordings
 96.94 % (std 0.48).
 
 The steps between the two are variants as well, each with all before it: plain, bidirectional, pooling, motion, bones,
-stem, geometry, shape, noise, crop, elastic, smoothing, mixup, decay, average, members. `members` is the one without a
-name; up to `average` there are two networks, from `bones` on.
+stem, geometry, shape, noise, crop, elastic, smoothing, mixup, decay, average, members, joint_dropout, limb_scale.
+`limb_scale` is the one without a name, `members` what fusions take; before that there are two networks, from `bones` on.
 """
 
 from ml_collections import ConfigDict
@@ -48,10 +48,12 @@ STEPS = {
     "decay": {"optim.weight_decay": 0.02},
     "average": {"ema_decay": 0.995},
     "members": {"model.skeleton.members": 2},
+    "joint_dropout": {"augment.joint_dropout": 0.1},
+    "limb_scale": {"augment.limb_scale": 0.1},
 }
 
 
-def get_config(variant: str = "members") -> ConfigDict:
+def get_config(variant: str = "limb_scale") -> ConfigDict:
     if variant not in STEPS:
         raise ValueError(f"configs/skeleton.py:{variant} was given; one of {', '.join(STEPS)} is expected")
     config = base.get_config()
@@ -64,6 +66,6 @@ def get_config(variant: str = "members") -> ConfigDict:
         config.update_from_flattened_dict(changes)
         if step == variant:
             break
-    if variant != "members":
+    if variant != "limb_scale":
         config.name += f"_{variant}"
     return config
