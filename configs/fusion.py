@@ -24,17 +24,17 @@ def two_networks() -> ConfigDict:
     return skeleton.get_config("average")
 
 
-def beside_the_sensor() -> ConfigDict:
+def four_networks() -> ConfigDict:
     """Return the skeleton's config without hidden joints and scaled limbs: beside the sensor they gain nothing."""
     return skeleton.get_config("members")
 
 
 VARIANTS = {
     "rgb": (rgb.get_config, two_networks),
-    "skeleton_inertial": (beside_the_sensor, inertial.get_config),
-    "depth": (depth.get_config, skeleton.get_config),
+    "skeleton_inertial": (four_networks, inertial.get_config),
+    "depth": (depth.get_config, four_networks),
     "depth_inertial": (depth.get_config, inertial.get_config),
-    "all": (depth.get_config, beside_the_sensor, inertial.get_config),
+    "all": (depth.get_config, four_networks, inertial.get_config),
     "demo": (rgb.get_config, two_networks),
 }
 

@@ -11,8 +11,7 @@ Each of subjects 1, 3, 5 and 7 left out in turn: top-1 97.35 % of 431 recordings
 
 The steps between the two are variants as well, each with all before it: plain, bidirectional, pooling, motion, bones,
 stem, geometry, shape, noise, crop, elastic, smoothing, mixup, decay, average, members, joint_dropout, limb_scale.
-`limb_scale` is the one without a name, `members` what fusions with the sensor take; before it there are two networks,
-from `bones` on.
+`limb_scale` is the one without a name, `members` what fusions take; before it there are two networks, from `bones` on.
 """
 
 from ml_collections import ConfigDict
