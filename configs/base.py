@@ -11,7 +11,7 @@ def get_config() -> ConfigDict:
     config.name = "base"
     config.seed = 0
     config.streams = ("skeleton",)  # any of rgb, depth, skeleton, inertial
-    config.protocol = "cross_subject"  # cross_subject, loso:K, random80:SEED
+    config.protocol = "cross_subject"  # cross_subject, loso:K, loso:K+L, random80:SEED
     config.validation_subject = 0  # a training subject held out to select the best checkpoint; 0: none
 
     config.dataset = ConfigDict()

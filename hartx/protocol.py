@@ -1,7 +1,7 @@
 """Which recordings train and which test.
 
 * `cross_subject`: odd subjects train, even subjects test (Chen et al., UTD-MHAD, ICIP 2015).
-* `loso:K`: subject K tests, all others train.
+* `loso:K`: subject K tests, all others train; `loso:K+L`: subjects K and L test.
 * `random80:SEED`: 80 % of the recordings, drawn at random, train. Subjects are on both sides, so it
   flatters: kept for comparison with numbers published this way.
 """
@@ -17,10 +17,13 @@ import numpy as np
 
 from hartx.errors import HartxError, suggestion
 
-FORMS = ("cross_subject", "loso:K", "random80:SEED")
+FORMS = ("cross_subject", "loso:K", "loso:K+L", "random80:SEED")
 
-# What a sweep takes: several subjects, or all of them, and a split of its own for every seed.
-SWEEP_FORMS = ("loso", "loso:K,L,...", "cross_subject", "random80", "random80:SEED")
+# What a sweep takes: several folds, or each subject in turn, and a split of its own for every seed.
+SWEEP_FORMS = ("loso", "loso:K,L,...", "loso:K+L,K+M,...", "cross_subject", "random80", "random80:SEED")
+
+# Those who test together in one fold.
+_GROUP = r"\d+(?:\+\d+)*"
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,9 @@ def is_test(
     """
     if protocol == "cross_subject":
         return [r.subject % 2 == 0 for r in recordings]
-    if match := re.fullmatch(r"loso:(\d+)", protocol):
-        return [r.subject == int(match[1]) for r in recordings]
+    if match := re.fullmatch(f"loso:({_GROUP})", protocol):
+        tested = _subjects(match[1])
+        return [r.subject in tested for r in recordings]
     if match := re.fullmatch(r"random80:(\d+)", protocol):
         names = sorted(recording.name for recording in everyone or recordings)
         order = np.random.default_rng(int(match[1])).permutation(len(names))
@@ -115,8 +119,8 @@ def folds(protocol: str, seed: int, subjects: Sequence[int]) -> tuple[str, ...]:
     """Return the protocols, each one of `FORMS`, that a sweep runs with a seed.
 
     Args:
-      protocol: one of `SWEEP_FORMS`. `loso` leaves out each subject in turn, `loso:K,L` the named ones;
-        `random80` splits by the seed.
+      protocol: one of `SWEEP_FORMS`. `loso` leaves out each subject in turn, `loso:K,L` the named ones,
+        `loso:K+L,K+M` first K and L, then K and M; `random80` splits by the seed.
       seed: of the runs.
       subjects: those whose recordings there are; only leaving out looks at them.
 
@@ -127,19 +131,24 @@ def folds(protocol: str, seed: int, subjects: Sequence[int]) -> tuple[str, ...]:
         return (f"random80:{seed}",)
     if protocol == "loso":
         return tuple(f"loso:{subject}" for subject in sorted(set(subjects)))
-    if match := re.fullmatch(r"loso:(\d+(?:,\d+)*)", protocol):
-        wanted = sorted({int(subject) for subject in match[1].split(",")})
-        absent = [subject for subject in wanted if subject not in subjects]
+    if match := re.fullmatch(f"loso:({_GROUP}(?:,{_GROUP})*)", protocol):
+        groups = sorted({_subjects(group) for group in match[1].split(",")})
+        absent = sorted({subject for group in groups for subject in group} - set(subjects))
         if absent:
             raise HartxError(
                 f"protocol {protocol} leaves out subjects of whom there is no recording: {absent} "
                 f"(subjects present: {sorted(set(subjects))})"
             )
-        return tuple(f"loso:{subject}" for subject in wanted)
+        return tuple("loso:" + "+".join(map(str, group)) for group in groups)
     if not re.fullmatch(r"cross_subject|random80:\d+", protocol):
         near = _near(protocol, SWEEP_FORMS)
         raise HartxError(f"--protocol={protocol} was given; one of {', '.join(SWEEP_FORMS)} is expected{near}")
     return (protocol,)
+
+
+def _subjects(group: str) -> tuple[int, ...]:
+    """Return whom "3+1" names, in order and each once: (1, 3)."""
+    return tuple(sorted({int(subject) for subject in group.split("+")}))
 
 
 def _near(protocol: str, forms: Sequence[str]) -> str:

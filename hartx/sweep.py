@@ -239,7 +239,8 @@ def _run() -> None:
     protocol = flags.DEFINE_string(
         "protocol",
         None,
-        "loso, loso:K,L, cross_subject, random80 (a split a seed) or random80:SEED. Default: the config's.",
+        "loso, loso:K,L, loso:K+L,K+M (K and L left out at once, then K and M), cross_subject, random80 (a split a "
+        "seed) or random80:SEED. Default: the config's.",
     )
     root = flags.DEFINE_string("root", "runs", "Folder of the runs; results go to ROOT/sweeps/NAME.")
     name = flags.DEFINE_string("name", None, "Name of the sweep. Default: the config's name and the protocol.")

@@ -2,7 +2,7 @@
 
 What varies over what: the recordings of all folds that one seed tested are pooled, which gives one number a
 seed; mean, standard deviation and t-interval are over these. The Wilson interval is over recordings: of the
-mean top-1 with as many recordings as one seed tested.
+mean top-1 with as many recordings as one seed tested, each counted once where several folds tested it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def summarise(
         return summary | dict.fromkeys(empty) | {"per_class": {}, "missing": []}
     for name in ("top1", "f1_macro", "ece", "nll"):
         summary[name] = asdict(spread([m[name] for m in metrics.values()]))
-    clips = round(float(np.mean([m["clips"] for m in metrics.values()])))
+    clips = round(float(np.mean([_count(runs) for runs in whole.values()])))
     return summary | {
         "clips": clips,
         "wilson95": wilson_interval(summary["top1"]["mean"], clips),
@@ -72,6 +72,10 @@ def summarise(
 def _metrics(parts: Sequence[Predictions], labels: Sequence[str]) -> dict[str, Any]:
     pooled = pool(parts)
     return classification_metrics(pooled.labels, pooled.probabilities, labels)
+
+
+def _count(runs: Sequence[FoldResult]) -> int:
+    return len({name for t in runs for name in t.predictions.names})
 
 
 def _top1(predictions: Predictions) -> float:
@@ -119,9 +123,10 @@ def _calibration(seeds: Sequence[Sequence[FoldResult]]) -> dict[str, Any] | None
     """Return calibration error before and after each fold's temperature; None unless subjects are left out in turn.
 
     The temperature of a fold is fitted on what the other folds' networks said about the subjects left out
-    there, all of them on this fold's training side.
+    there, all of them on this fold's training side. A fold without any such other has none, nor has its sweep.
     """
-    if len(seeds[0]) < 2 or not all(t.fold.startswith("loso:") for t in seeds[0]):
+    first = seeds[0]
+    if len(first) < 2 or not all(t.fold.startswith("loso:") and len(seen_by_others(t, first)) for t in first):
         return None
     rows = [_scaled(runs) for runs in seeds]
     folds = {

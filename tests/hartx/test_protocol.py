@@ -8,23 +8,26 @@ from hartx.errors import HartxError
 from hartx.protocol import RecordingId, is_test, sides
 
 RECORDINGS = [RecordingId(f"a{a}_s{s}_t{t}", s) for a in range(1, 28) for s in range(1, 9) for t in range(1, 5)]
-protocols = st.one_of(
+by_subject = st.one_of(
     st.just("cross_subject"),
-    st.integers(1, 8).map("loso:{}".format),
+    st.lists(st.integers(1, 8), min_size=1, max_size=4).map(lambda out: "loso:" + "+".join(map(str, out))),
+)
+protocols = st.one_of(
+    by_subject,
     st.integers(0, 50).map("random80:{}".format),
 )
 
 
 @given(protocols, st.sampled_from([0, 1, 3, 5, 7]))
 def test_sides_are_disjoint_and_complete(protocol, validation_subject):
-    if protocol == f"loso:{validation_subject}":
+    if protocol.startswith("loso") and str(validation_subject) in protocol:
         return
     found = sides(protocol, RECORDINGS, validation_subject)
     everything = [*found.train, *found.validation, *found.test]
     assert sorted(everything) == list(range(len(RECORDINGS)))
 
 
-@given(st.one_of(st.just("cross_subject"), st.integers(1, 8).map("loso:{}".format)))
+@given(by_subject)
 def test_no_subject_is_on_both_sides(protocol):
     found = sides(protocol, RECORDINGS)
     subjects = [{RECORDINGS[i].subject for i in side} for side in (found.train, found.test)]
@@ -39,6 +42,9 @@ def test_cross_subject_trains_on_odd_subjects():
 
 def test_loso_tests_on_the_subject_left_out():
     assert {RECORDINGS[i].subject for i in sides("loso:7", RECORDINGS).test} == {7}
+    assert {RECORDINGS[i].subject for i in sides("loso:7+2", RECORDINGS).test} == {2, 7}
+    twelve = [*RECORDINGS, RecordingId("a1_s12_t1", 12)]
+    assert {twelve[i].subject for i in sides("loso:12", twelve).test} == {12}
 
 
 def test_random80_depends_on_the_seed_alone():
@@ -65,7 +71,7 @@ def test_validation_takes_a_training_subject_only():
         sides("loso:7", RECORDINGS, validation_subject=7)
 
 
-@pytest.mark.parametrize("protocol", ["cross_subjekt", "loso", "loso:x", "random80", ""])
+@pytest.mark.parametrize("protocol", ["cross_subjekt", "loso", "loso:x", "loso:1+", "loso:1,3", "random80", ""])
 def test_an_unknown_protocol_is_refused(protocol):
     with pytest.raises(HartxError, match="loso:K"):
         is_test(protocol, RECORDINGS)

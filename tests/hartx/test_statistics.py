@@ -143,6 +143,26 @@ def test_a_sweep_of_which_nothing_is_whole_has_no_number():
     assert summary["top1"] is None and summary["left_out"] == [0] and "loso:1" in summary["folds"]
 
 
+def two_out(first, second, names):
+    """A run that tests two subjects, each with one recording of each of two classes; it takes all for the first."""
+    parts = [predictions(subject, [0, 1], [0, 0]) for subject in (first, second)]
+    return FoldResult(names, 0, pool(parts), {"missing": []})
+
+
+def test_recordings_that_several_folds_test_count_once():
+    runs = [two_out(1, 3, "loso:1+3"), two_out(1, 5, "loso:1+5")]
+    summary = summarise(runs, {0: [run.fold for run in runs]}, LABELS)
+    assert summary["clips"] == 6  # two of each subject
+    assert summary["wilson95"] == pytest.approx(wilson_interval(0.5, 6))
+    assert summary["confusion_matrix"][1] == [4, 0, 0]  # all that was said is in the pool
+    assert set(summary["calibration"]["folds"]) == {"loso:1+3", "loso:1+5"}
+
+
+def test_folds_that_test_nobody_else_have_no_calibration():
+    runs = [two_out(1, 3, "loso:1+3"), run_of(1, 0, [0, 1], [0, 0])]
+    assert summarise(runs, {0: [run.fold for run in runs]}, LABELS)["calibration"] is None
+
+
 def test_one_fold_and_other_protocols_have_no_calibration():
     assert summarise([run_of(1, 0, [0], [0])], {0: ["loso:1"]}, LABELS)["calibration"] is None
 
