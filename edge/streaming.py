@@ -158,7 +158,7 @@ class ActionStream:
 
     def _choose(self, smoothed: np.ndarray) -> Optional[int]:
         """Return the label that is said."""
-        best = int(smoothed.argmax())
+        best = int(np.argmax(smoothed))
         if smoothed[best] >= self._rule.threshold:
             return best
         if self._event is None or self._rule.release is None:

@@ -230,7 +230,7 @@ def _quantize_weight(model: ir.Model, reader: ir.Node, weight: ir.Value, *, axis
     array = constant(weight)
     assert array is not None
     scales = weight_scales(array, axis)
-    steps = np.rint(array / np.expand_dims(scales, [other for other in range(array.ndim) if other != axis]))
+    steps = np.rint(array / np.expand_dims(scales, tuple(other for other in range(array.ndim) if other != axis)))
     stored = add_constant(model, f"{weight.name}_int8", np.clip(steps, -INT8_MAX, INT8_MAX).astype(np.int8))
     scale_value = add_constant(model, f"{weight.name}_scale", scales)
     zero = add_constant(model, f"{weight.name}_zero", np.zeros(len(scales), np.int8))
