@@ -10,8 +10,8 @@ python main.py --config=configs/fusion.py:demo                   a small colour 
 Each of subjects 1, 3, 5 and 7 left out in turn: skeleton_inertial 98.79 % of 431 recordings, mean of five seeds
 (std 0.19), all 98.72 % and depth_inertial 97.22 %, two seeds. docs/results.md has the tables.
 
-The streams' own configs (configs/depth.py, configs/skeleton.py:members and so on) say how each is trained. Their runs
-are in WORKDIR/streams; fusions given the same `--config.streams_dir=DIR` share them.
+The streams' own configs (configs/depth.py, configs/skeleton.py and so on; beside the sensor skeleton.py:members) say how
+each is trained. Their runs are in WORKDIR/streams; fusions given the same `--config.streams_dir=DIR` share them.
 """
 
 from ml_collections import ConfigDict
@@ -24,17 +24,17 @@ def two_networks() -> ConfigDict:
     return skeleton.get_config("average")
 
 
-def four_networks() -> ConfigDict:
+def beside_sensor() -> ConfigDict:
     """Return the skeleton's config without hidden joints and scaled limbs: beside the sensor they gain nothing."""
     return skeleton.get_config("members")
 
 
 VARIANTS = {
     "rgb": (rgb.get_config, two_networks),
-    "skeleton_inertial": (four_networks, inertial.get_config),
-    "depth": (depth.get_config, four_networks),
+    "skeleton_inertial": (beside_sensor, inertial.get_config),
+    "depth": (depth.get_config, skeleton.get_config),
     "depth_inertial": (depth.get_config, inertial.get_config),
-    "all": (depth.get_config, four_networks, inertial.get_config),
+    "all": (depth.get_config, beside_sensor, inertial.get_config),
     "demo": (rgb.get_config, two_networks),
 }
 

@@ -12,7 +12,8 @@ that are scaled in training (`:members`) it was 97.35 % (std 0.26), with two net
 
 The steps between the two are variants as well, each with all before it: plain, bidirectional, pooling, motion, bones,
 stem, geometry, shape, noise, crop, elastic, smoothing, mixup, decay, average, members, joint_dropout, limb_scale.
-`limb_scale` is the one without a name, `members` what fusions take; before it there are two networks, from `bones` on.
+`limb_scale` is the one without a name, `members` what fusions with the sensor take; before it there are two networks,
+from `bones` on.
 """
 
 from ml_collections import ConfigDict

@@ -18,13 +18,15 @@ from tests.hartx import small_config
 ALONE = {"rgb": rgb, "depth": depth, "inertial": inertial}
 
 
-@pytest.mark.parametrize("variant", ["rgb", "skeleton_inertial", "depth", "all"])
-def test_a_stream_of_a_fusion_is_trained_by_the_very_config_of_that_stream_alone(variant):
+@pytest.mark.parametrize(
+    "variant, skeletons",
+    [("rgb", "average"), ("skeleton_inertial", "members"), ("depth", "limb_scale"), ("all", "members")],
+)
+def test_a_stream_of_a_fusion_is_trained_by_the_very_config_of_that_stream_alone(variant, skeletons):
     config = fusion.get_config(variant)
     assert set(config.pretraining) == set(config.streams)
     for stream in config.streams:
-        skeletons = skeleton.get_config("average" if variant == "rgb" else "members")
-        alone = skeletons if stream == "skeleton" else ALONE[stream].get_config()
+        alone = skeleton.get_config(skeletons) if stream == "skeleton" else ALONE[stream].get_config()
         assert configs.flatten(stream_config(config, stream)) == configs.flatten(alone)
 
 
