@@ -10,8 +10,8 @@ python main.py --config=configs/fusion.py:demo                   a small colour 
 Each of subjects 1, 3, 5 and 7 left out in turn: skeleton_inertial 98.79 % of 431 recordings, mean of five seeds
 (std 0.19), all 98.72 % and depth_inertial 97.22 %, two seeds. docs/results.md has the tables.
 
-The streams' own configs (configs/depth.py, configs/skeleton.py and so on; beside the sensor skeleton.py:members) say how
-each is trained. Their runs are in WORKDIR/streams; fusions given the same `--config.streams_dir=DIR` share them.
+The streams' own configs (configs/depth.py, configs/skeleton.py and so on; beside the sensor skeleton.py:members) say
+how each is trained. Their runs are in WORKDIR/streams; fusions given the same `--config.streams_dir=DIR` share them.
 """
 
 from ml_collections import ConfigDict
