@@ -31,7 +31,9 @@ _INSTALL_TIMEOUT_S = 300
 
 def _folder() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("HARTX_TENSORRT_RTX") or cache / "hartx" / PACKAGE.replace("==", "-"))
+    # The wheel of one Python cannot be loaded by another.
+    name = f"{PACKAGE.replace('==', '-')}-{sys.implementation.cache_tag}"
+    return Path(os.environ.get("HARTX_TENSORRT_RTX") or cache / "hartx" / name)
 
 
 @pytest.fixture(scope="module")
