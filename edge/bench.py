@@ -38,7 +38,7 @@ from edge.engines import ENGINES, EngineOptions
 from edge.engines.choice import Choice, choose, find_engine, runnable_precisions, what_lacks
 from edge.engines.processor import cpu_field
 from edge.errors import EdgeError
-from edge.files import replace_text
+from edge.files import check_not_read, replace_text
 from edge.measure import ClipInput, InputChoice, Times, make_input, measure_times, percentiles
 from edge.measure_stream import measure_stream
 from edge.power import Meter, find_meter, measure_power
@@ -53,6 +53,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     args = parser.parse_args(argv)
     if args.size and _inputs(args).files:
         parser.error("--size is of random frames; it does not go with --clip, --skeleton or --inertial")
+    if not args.stream and (args.rate or args.stride):
+        parser.error("--rate and --stride are of streams; give --stream, too")
     if args.compare and (args.engine, args.precision) != (_AUTO, _AUTO):
         parser.error("--compare is --engine=all --precision=all; it does not go with either")
     return run_command(lambda: _run(args))
@@ -93,6 +95,7 @@ def _inputs(args: argparse.Namespace) -> InputChoice:
 def _run(args: argparse.Namespace) -> int:
     if args.json and not args.json.absolute().parent.is_dir():
         raise EdgeError(f"{args.json} cannot be written: there is no folder {args.json.parent}")
+    check_not_read([args.json], [args.clip, args.skeleton, args.inertial])
     bundle = read_bundle(args.bundle)
     inputs, options = _inputs(args), EngineOptions(args.threads, args.cpus)
     clip = make_input(bundle, inputs)

@@ -90,6 +90,7 @@ def check_samples(inertial: Entries) -> np.ndarray:
 
 def _numbers(values: Entries, what: str) -> np.ndarray:
     try:
-        return np.asarray(values, np.float32)
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused where it is looked at
+            return np.asarray(values, np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise EdgeError(f"{what} not an array of numbers: {error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Union
+from typing import Iterator, Optional, Sequence, Union
 
 from edge.errors import EdgeError
 
@@ -19,6 +19,18 @@ def written(path: Union[str, Path]) -> Iterator[None]:
         raise
     except OSError as error:
         raise EdgeError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def check_not_read(outputs: Sequence[Optional[Path]], inputs: Sequence[Optional[str]]) -> None:
+    """Refuse to write over what is read. None is a file that was not given; inputs may be no files at all (a camera).
+
+    Raises:
+      EdgeError: if one of the outputs is one of the inputs, by whatever path.
+    """
+    for given in filter(None, inputs):
+        for path in filter(None, outputs):
+            if os.path.exists(given) and path.exists() and os.path.samefile(given, str(path)):
+                raise EdgeError(f"{path} would be written over {given}, which is read; give another name or folder")
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -77,13 +77,19 @@ def items_of_folders(
 
 
 def output_names(items: Sequence[Item]) -> List[str]:
-    """Return a name for each recording's own files; where two have the same key, their folder comes before it.
+    """Return a name for each recording's own files: its key, behind as many of its folders as tell it from the others.
 
     Raises:
-      EdgeError: if two have the same name all the same.
+      EdgeError: if two have the same name behind all of their folders.
     """
-    keys = Counter(item.key for item in items)
-    names = [i.key if keys[i.key] == 1 else f"{Path(i.files[0]).absolute().parent.name}_{i.key}" for i in items]
+    names = [item.key for item in items]
+    folders = [Path(item.files[0]).absolute().parent.parts[1:] for item in items]
+    for depth in range(1, max(map(len, folders), default=0) + 1):
+        counts = Counter(names)
+        names = [
+            name if counts[name] == 1 else "_".join([*parts[-depth:], item.key])
+            for name, parts, item in zip(names, folders, items)
+        ]
     first: Dict[str, Item] = {}
     for name, item in zip(names, items):
         if name in first:

@@ -21,6 +21,7 @@ from rich.console import Console
 from edge.annotate import annotate
 from edge.command import add_model_options, positive_float, run_command
 from edge.events import Ended, Notice, Started, StreamEvent, as_dict
+from edge.files import check_not_read
 from edge.interrupt import StopRequest, stop_on_signals
 from edge.outputs import Display, JsonLines, LookRecorder
 from edge.recognizer import ActionRecognizer
@@ -59,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace, stop: StopRequest) -> int:
     console = Console(stderr=args.jsonl == "-", highlight=False, soft_wrap=True)
     options = stream_options(args)
+    jsonl = Path(args.jsonl) if args.jsonl else None
+    check_not_read([args.record, jsonl], [args.source, args.skeleton, args.inertial])
     recognizer = ActionRecognizer.from_bundle(args.bundle, args.engine, args.precision, args.threads, cpus=args.cpus)
     console.print(f"{args.bundle}: {recognizer.bundle.model} in {recognizer.precision} by {recognizer.engine.name}")
     summary = StreamSummary()
@@ -78,12 +81,12 @@ def _run(args: argparse.Namespace, stop: StopRequest) -> int:
             stop=stop,
         )
         # Only now: a camera that is not there leaves no file.
-        jsonl = stack.enter_context(closing(JsonLines(args.jsonl))) if args.jsonl else None
+        lines = stack.enter_context(closing(JsonLines(args.jsonl))) if args.jsonl else None
         for event in stack.enter_context(closing(events)):  # type: ignore[type-var]
             summary.add(event)
             _say(console, event)
-            if jsonl:
-                jsonl.write(as_dict(event))
+            if lines:
+                lines.write(as_dict(event))
     for table in summary.tables():
         console.print(table)
     return 0

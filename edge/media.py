@@ -233,7 +233,8 @@ def read_inertial(path: Union[str, Path]) -> Recording:
 def _as_numbers(values: np.ndarray, path: Path) -> np.ndarray:
     if values.dtype.kind not in "fiu":
         raise EdgeError(f"{path} holds {values.dtype}; numbers are expected")
-    return np.asarray(values, np.float32)
+    with np.errstate(over="ignore"):  # becomes infinite, which is refused where it is looked at
+        return np.asarray(values, np.float32)
 
 
 def existing_file(path: Union[str, Path]) -> Path:

@@ -34,6 +34,7 @@ from edge.visualize import visualize
 
 _BAR_WIDTH = 30
 _TASK = TaskID(0)
+_NO_TIMELINE = "no timeline: shorter than a window"
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -209,7 +210,8 @@ class Batch:
 def as_line(title: str, row: Dict[str, Any]) -> str:
     """Return a row of a report as one line for people."""
     without = f", without {', '.join(row['missing'])}" if row["missing"] else ""
-    return f"{row['action']}, {row['confidence']:.1%} sure{without}: {title}"
+    short = f" ({_NO_TIMELINE})" if row.get("video") and not row["timeline"] else ""
+    return f"{row['action']}, {row['confidence']:.1%} sure{without}: {title}{short}"
 
 
 def as_text(title: str, row: Dict[str, Any]) -> str:
@@ -228,7 +230,7 @@ def as_text(title: str, row: Dict[str, Any]) -> str:
     for event in row.get("events", ()):
         lines.append(f"  {event['start_s']:.1f} to {event['stop_s']:.1f} s: {event['action']}")
     if row.get("video"):
-        lines.append(f"  {row['video']}, {row['timeline'] or 'no timeline: shorter than a window'}")
+        lines.append(f"  {row['video']}, {row['timeline'] or _NO_TIMELINE}")
     return "\n".join(lines)
 
 

@@ -119,6 +119,21 @@ def test_a_recording_shorter_than_a_window_has_a_video_and_no_timeline(make_bund
     assert "clip.mp4, no timeline: shorter than a window" in capsys.readouterr().out
 
 
+def test_a_recording_is_not_drawn_over_itself(make_bundle, videos, capsys):
+    before = (videos / "b.mp4").read_bytes()
+    assert predict.main([f"--bundle={make_bundle('rgb')}", str(videos), f"--output={videos}", "--visualize"]) == 1
+    assert (videos / "b.mp4").read_bytes() == before
+    assert "b.mp4, which is read; give another name or folder" in capsys.readouterr().err
+    drawn = {Path(row["clip"]).name: row.get("video") for row in rows_of(videos)[1]}
+    assert Path(drawn["a.avi"]).is_file() and drawn["b.mp4"] is None
+
+
+def test_of_a_folder_each_line_says_where_no_timeline_is(make_bundle, write_video, tmp_path, capsys):
+    folder = write_video(frames=5).parent
+    assert predict.main([f"--bundle={make_bundle('rgb')}", str(folder), f"--output={tmp_path}/o", "--visualize"]) == 0
+    assert "clip.avi (no timeline: shorter than a window)" in capsys.readouterr().out
+
+
 def test_how_a_stream_is_watched_is_refused_where_none_is(make_bundle, write_video, capsys):
     assert predict.main([f"--bundle={make_bundle('rgb')}", str(write_video()), "--threshold=0.9"]) == 1
     assert "give --visualize" in capsys.readouterr().err
@@ -198,6 +213,8 @@ def test_what_cannot_be_told_apart_is_refused(folders):
         items_of_folders(one, f"{two}/a.txt", None, "rgb")
     names = output_names([Item("x/a.avi", None, None), Item("y/a.avi", None, None), Item("y/b.avi", None, None)])
     assert names == ["x_a", "y_a", "b"]
+    people = ("wave/anna/0.mp4", "wave/ben/0.mp4", "run/anna/0.mp4")
+    assert output_names([Item(path, None, None) for path in people]) == ["wave_anna_0", "ben_0", "run_anna_0"]
     with pytest.raises(EdgeError, match="would both be written to"):
         output_names([Item("x/a.avi", None, None), Item("x/a.mp4", None, None)])
 

@@ -323,3 +323,18 @@ def test_repeated_entries_start_again(depth_frames):
     assert len(frames) == 23
     np.testing.assert_array_equal(frames[21], depth_frames[1])
     assert frames[21].base is not None  # no copy
+
+
+def test_a_recording_is_not_replaced_by_what_was_measured(make_bundle, tmp_path, capsys):
+    skeleton = tmp_path / "s.npy"
+    np.save(skeleton, np.zeros((20, 20, 3)))
+    before = skeleton.read_bytes()
+    assert bench.main([f"--bundle={make_bundle('skeleton')}", f"--skeleton={skeleton}", f"--json={skeleton}"]) == 1
+    assert skeleton.read_bytes() == before and "which is read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--rate=5", "--stride=2"])
+def test_how_a_stream_is_measured_is_refused_where_none_is(make_bundle, option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        bench.main([f"--bundle={make_bundle('skeleton')}", option])
+    assert "give --stream, too" in capsys.readouterr().err

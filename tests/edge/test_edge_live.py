@@ -112,6 +112,19 @@ def test_the_lines_of_before_stay(make_bundle, write_video, tmp_path, capsys):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_what_is_read_is_not_written_over(make_bundle, write_video, tmp_path, capsys):
+    folder, clip = make_bundle("rgb", "skeleton"), write_video(frames=20)
+    skeleton, linked = tmp_path / "s.npy", tmp_path / "linked.mp4"
+    np.save(skeleton, np.zeros((20, 20, 3)))
+    linked.symlink_to(clip)
+    before = clip.read_bytes(), skeleton.read_bytes()
+    for output in (f"--record={linked}", f"--jsonl={clip}", f"--jsonl={skeleton}"):
+        arguments = [f"--bundle={folder}", f"--source={clip}", f"--skeleton={skeleton}", "--every_frame", output]
+        assert live.main(arguments) == 1
+        assert "which is read; give another name or folder" in capsys.readouterr().err
+    assert (clip.read_bytes(), skeleton.read_bytes()) == before
+
+
 def test_a_full_disk_is_one_message(make_bundle, write_video, capsys):
     arguments = [f"--bundle={make_bundle('rgb')}", f"--source={write_video(frames=90)}", "--every_frame"]
     assert live.main([*arguments, "--jsonl=/dev/full"]) == 1

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.checks import check_inertial
 from edge.errors import EdgeError
 from edge.media import read_depth, read_frames, read_inertial, read_skeleton, read_video
 
@@ -196,6 +197,13 @@ def test_an_unknown_kind_of_file_is_refused(tmp_path):
     (tmp_path / "a.bvh").write_text("x")
     with pytest.raises(EdgeError, match=r"expected as \.npy, \.txt, \.csv"):
         read_skeleton(tmp_path / "a.bvh")
+
+
+def test_a_number_too_large_for_float32_comes_without_a_warning(tmp_path):
+    np.save(tmp_path / "s.npy", np.full((4, 20, 3), 1e300))  # warnings are errors here
+    assert np.isinf(read_skeleton(tmp_path / "s.npy").values).all()
+    with pytest.raises(EdgeError, match="not finite"):
+        check_inertial(np.full((4, 6), 1e300).tolist())
 
 
 def test_text_in_an_array_is_refused(tmp_path):
