@@ -83,10 +83,12 @@ def write_results(root: Path, output: Path) -> list[Path]:
       The files written.
 
     Raises:
-      HartxError: as `with_tables` and `pictures_of`, or if there is no such document.
+      HartxError: as `with_tables` and `pictures_of`, or if there is no such document or root.
     """
     if not output.exists():
         raise HartxError(f"{output} does not exist; write it with the text and the markers of the tables first")
+    if not root.is_dir():
+        raise HartxError(f"--root={root} is no folder; the ROOT of `python -m hartx.sweep` is expected")
     new = read_sweeps(root)
     text = with_tables(output.read_text(), read_sweeps(output.parent / "results") | new)
     pictures = pictures_of(text, new, output.parent)

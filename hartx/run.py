@@ -88,7 +88,10 @@ def schedule(config: ConfigDict, recordings: Recordings) -> Schedule:
     """
     clips = len(recordings.sides.train)
     if clips < config.batch_size:
-        raise HartxError(f"config.batch_size={config.batch_size} is more than the {clips} training recordings")
+        raise HartxError(
+            f"config.batch_size={config.batch_size} is more than the {clips} training recordings; give a smaller one: "
+            f"--config.batch_size={2 ** (clips.bit_length() - 1)}"
+        )
     steps_per_epoch = clips / config.batch_size
     return Schedule(steps_per_epoch, max(1, round(config.num_epochs * steps_per_epoch)))
 

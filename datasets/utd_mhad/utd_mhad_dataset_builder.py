@@ -18,7 +18,9 @@ from datasets.utd_mhad.readers import NUM_INERTIAL, NUM_JOINTS
 from datasets.utd_mhad.recordings import ACTIONS, NAME, VERSION
 from datasets.workers import Workers
 
-_WAYS_ON = "Repair the files, or go on with the sound ones: allow_partial (--allow_partial)."
+_WAYS_ON = (
+    "Repair the files, or go on with the sound ones: --allow_partial (in training --config.dataset.allow_partial=True)."
+)
 
 
 @dataclasses.dataclass(eq=False)

@@ -86,7 +86,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         sound = [clip for clip, problem in zip(listing.clips, damage, strict=True) if problem is None]
         if problems and not (allow_partial and sound):
             way_on = (
-                "Repair or remove them, or go on with the others: allow_partial (--allow_partial)."
+                "Repair or remove them, or go on with the others: --allow_partial (in training "
+                "--config.dataset.allow_partial=True)."
                 if sound
                 else "No sound clip is left."
             )

@@ -85,6 +85,7 @@ def test_more_recordings_in_a_batch_than_there_are_is_refused(repository, small_
     )
     assert done.returncode == 1
     assert "error: config.batch_size=109 is more than the 108 training recordings" in done.stderr
+    assert "--config.batch_size=64" in done.stderr
 
 
 def test_a_file_in_the_place_of_the_folder_is_one_clear_error(repository, small_data, tmp_path):

@@ -178,6 +178,11 @@ def test_what_is_absent_or_mistyped_is_an_error_and_nothing_is_written(root, doc
     assert document.read_text() == text
 
 
+def test_a_root_that_is_not_there_is_an_error(tmp_path, document):
+    with pytest.raises(HartxError, match="nowhere is no folder"):
+        write_results(tmp_path / "nowhere", document)
+
+
 def test_no_ablation_says_what_to_run(root):
     sweeps = {name: found for name, found in read_sweeps(root).items() if "ablation" not in name}
     with pytest.raises(HartxError, match="--name=ablation-"):
