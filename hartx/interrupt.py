@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -16,7 +17,10 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Remembers that SIGINT or SIGTERM came after `listen`; one that comes later again acts as if this were not there.
+    """Remembers that SIGINT or SIGTERM came.
+
+    After `listen` that is all. Before it, and where one comes later again, a signal acts as if this were not there as
+    well: what it raises may be lost while XLA compiles, that it came is not.
 
     Attributes:
       made: whether one has come.
@@ -28,16 +32,26 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def listen(self) -> None:
-        """Take the signals from here on, in the main thread."""
-        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        """Keep the signals from acting from here on, in the main thread."""
+        self._take(self._handle)
 
     def __enter__(self) -> StopRequest:
+        self._take(self._pass_on)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+
+    def _take(self, handler: Callable[[int, FrameType | None], None]) -> None:
+        self._restore()
+        self._before = {number: signal.signal(number, handler) for number in _SIGNALS}
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        self.made, self._made_s = True, time.monotonic()
+        self._restore()
+        signal.raise_signal(number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now_s = time.monotonic()

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 BEGIN = """
-import signal, time
+import signal, sys, time
 from hartx.interrupt import StopRequest
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may have it ignored
 """
@@ -55,3 +55,20 @@ with StopRequest() as stop:
     signal.raise_signal(signal.SIGINT)
 """
     assert run(repository, code) == ("KeyboardInterrupt", -2)
+
+
+def test_one_that_is_lost_while_a_step_compiles_is_remembered(repository):
+    """Python calls back from XLA, and tells of what is raised there instead of raising it."""
+    code = """
+class Lost:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+with StopRequest() as stop:
+    lost = Lost()
+    del lost
+    made = stop.made
+    stop.listen()
+    signal.raise_signal(signal.SIGINT)  # soon after: the same
+sys.stderr.write(str(made))
+"""
+    assert run(repository, code) == ("True", 0)
