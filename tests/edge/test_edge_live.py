@@ -111,7 +111,6 @@ def test_the_lines_of_before_stay(make_bundle, write_video, tmp_path, capsys):
     assert lines.read_text().startswith(before) and lines.read_text().count("\n") == 2 * before.count("\n")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_what_is_read_is_not_written_over(make_bundle, write_video, tmp_path, capsys):
     folder, clip = make_bundle("rgb", "skeleton"), write_video(frames=20)
     skeleton, linked = tmp_path / "s.npy", tmp_path / "linked.mp4"
@@ -125,6 +124,7 @@ def test_what_is_read_is_not_written_over(make_bundle, write_video, tmp_path, ca
     assert (clip.read_bytes(), skeleton.read_bytes()) == before
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_full_disk_is_one_message(make_bundle, write_video, capsys):
     arguments = [f"--bundle={make_bundle('rgb')}", f"--source={write_video(frames=90)}", "--every_frame"]
     assert live.main([*arguments, "--jsonl=/dev/full"]) == 1

@@ -249,8 +249,9 @@ def test_eight_devices_learn_as_one_does(finished, repository, small_data, tmp_p
         [row["loss"] for row in read_metrics(workdir) if "loss" in row] for workdir in (finished[0], tmp_path / "eight")
     )
     assert len(one) == len(eight) == 20
-    # Later what was rounding at first has grown: one device and two, or two versions of JAX, are 4e-3 apart by then.
     np.testing.assert_allclose(eight[:10], one[:10], atol=5e-4)
+    # What was rounding at first has grown by now: with JAX 0.12 it was 4e-3, as between one device and two.
+    np.testing.assert_allclose(eight, one, atol=2e-2)
 
 
 def test_a_batch_that_the_devices_do_not_divide_is_refused(repository, small_data, tmp_path):
