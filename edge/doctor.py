@@ -68,7 +68,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 def check_package(name: str) -> Finding:
     """Return whether a package can be imported, in a process of its own."""
-    code = f"import {name}; print(getattr({name}, '__version__', ''))"
+    code = f"import {name}; from importlib.metadata import version\n"
+    code += f"print(getattr({name}, '__version__', None) or version('{name}'))"  # rich says it in its metadata alone
     done = run_python("-c", code, timeout_s=_TIMEOUT_S)
     if done.returncode == 0:
         return Finding(name, True, done.stdout.strip() or None, None, None)

@@ -100,9 +100,10 @@ def stamps(item: Item) -> List[List[int]]:
 
 
 def _holds(row: Mapping[str, Any]) -> bool:
-    """Return whether a row is a prediction, and its files are those it was made of."""
+    """Return whether a row is a prediction, its files are those it was made of, and what was drawn is still there."""
     item = Item(row.get("clip"), row.get("skeleton"), row.get("inertial"))
-    return "error" not in row and row.get("files") == stamps(item)
+    drawn = [name for name in (row.get("video"), row.get("timeline")) if name]
+    return "error" not in row and row.get("files") == stamps(item) and all(map(os.path.exists, drawn))
 
 
 def _name(values: Mapping[str, Any]) -> str:

@@ -264,8 +264,8 @@ async def _say_http(request: Request, error: Any) -> JSONResponse:
 async def _say_invalid(request: Request, error: Any) -> JSONResponse:
     first = error.errors()[0]
     field = first["loc"][-1]
-    hint = f"; a file is expected, as curl sends it with -F {field}=@FILE" if field in _FILES else ""
-    return _mistake(f"{field}: {first['msg']}{hint}", 400)
+    said = f"text was sent; a file is expected, as curl sends it with -F {field}=@FILE"
+    return _mistake(f"{field}: {said if field in _FILES else first['msg']}", 400)
 
 
 def _mistake(text: str, status: int) -> JSONResponse:

@@ -15,7 +15,7 @@ from hartx.errors import suggestion
 
 
 def parser(config: flags.FlagHolder[Any]) -> Callable[[list[str]], list[str]]:
-    """Return a `flags_parser` for `app.run`: a mistake in the flags is one line and exit code 2.
+    """Return a `flags_parser` for `app.run`: a mistake in the flags is one line and exit code 2, --help is no mistake.
 
     Args:
       config: the command's --config; one that cannot be loaded counts as such a mistake.
@@ -33,6 +33,8 @@ def parser(config: flags.FlagHolder[Any]) -> Callable[[list[str]], list[str]]:
         except (AttributeError, KeyError) as error:
             print("error:", _no_such_field(error, argv), file=sys.stderr)
             sys.exit(2)
+        except SystemExit:
+            sys.exit(0)  # absl has shown its help, and ends with 1 as if that were a mistake
         except (flags.Error, OSError, TypeError) as error:
             print("error:", _in_short(error), file=sys.stderr)
             sys.exit(2)

@@ -111,6 +111,22 @@ def test_visualize_writes_a_video_a_timeline_and_the_events(make_bundle, videos,
     )
 
 
+@pytest.mark.parametrize("kind", ["video", "timeline"])
+def test_what_was_drawn_and_is_gone_is_drawn_again(make_bundle, write_video, tmp_path, kind):
+    arguments = [
+        f"--bundle={make_bundle('rgb')}",
+        str(write_video(frames=60)),
+        f"--output={tmp_path / 'out'}",
+        "--visualize",
+    ]
+    assert predict.main(arguments) == 0
+    _, (before,) = rows_of(tmp_path / "out")
+    Path(before[kind]).unlink()
+    assert predict.main(arguments) == 0
+    _, (after,) = rows_of(tmp_path / "out")
+    assert Path(after[kind]).is_file() and after["action"] == before["action"]
+
+
 def test_a_recording_shorter_than_a_window_has_a_video_and_no_timeline(make_bundle, write_video, tmp_path, capsys):
     arguments = [f"--bundle={make_bundle('rgb')}", str(write_video(frames=5)), f"--output={tmp_path / 'out'}"]
     assert predict.main([*arguments, "--visualize"]) == 0

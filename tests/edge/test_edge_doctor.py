@@ -77,6 +77,7 @@ def test_it_finds_the_engines_that_work_here(run_python):
     assert [engine["name"] for engine in found["engines"]] == [entry.name for entry in ENGINES]
     ort = next(engine for engine in found["engines"] if engine["name"] == "onnxruntime")
     assert ort["works"] and ort["version"] and ort["why"] is None and ort["install"] is None
+    assert all(package["works"] and package["version"] for package in found["packages"])
     for engine in found["engines"]:
         assert engine["works"] or engine["why"]
 

@@ -125,7 +125,7 @@ def test_depth_and_inertial_samples_come_as_arrays(make_bundle, numpy_file, dept
         ({"clip": ("../../a\0b/..mp4", b"no video")}, 400, r"^\.\.mp4 is no video"),
         ({"clip": (100 * "漢" + ".mp4", b"no video")}, 400, r"^漢+\.mp4 is no video"),
         ({"clip": ("", b"no video")}, 400, "^a file without a name was sent"),
-        ({"clip": "a.mp4"}, 400, "^clip: .*a file is expected, as curl sends it with -F clip=@FILE"),
+        ({"clip": "a.mp4"}, 400, "^clip: text was sent; a file is expected, as curl sends it with -F clip=@FILE"),
         ({"clip": ("a.m3u8", b"#EXTM3U")}, 400, r"^a\.m3u8 was sent; \.avi, .* are expected"),
         ({"skeleton": ("s.avi", b"x")}, 400, r"^s\.avi was given; a skeleton is expected as \.npy"),
         ({"skeleton": ("s.npy", NPZ)}, 400, r"^s\.npy holds several arrays"),

@@ -98,6 +98,7 @@ def test_a_file_in_the_place_of_the_folder_is_one_clear_error(repository, small_
 
 def test_help_helps(repository):
     done = run(repository, "--help")
+    assert done.returncode == 0
     assert "--config=configs/fusion.py" in done.stdout and "--workdir" in done.stdout
 
 
