@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,8 @@ class Calibration:
       subjects: whose recordings these are.
       candidates: how the estimators compared (`Choice.to_json`); None if one was asked for by name.
       layers: which are int8 and why the others are not (`layers.LayerChoice.to_json`).
+      outputs: as `ranges`, of what int8 layers give. The int8 model needs none of these; TensorRT without Q/DQ nodes
+        wants them before it computes a layer in int8.
     """
 
     estimator: str
@@ -51,6 +53,7 @@ class Calibration:
     subjects: tuple[int, ...] = ()
     candidates: Mapping[str, Any] | None = None
     layers: Mapping[str, Any] | None = None
+    outputs: Mapping[str, float] = field(default_factory=dict)
 
     def scale(self, tensor: str) -> np.float32:
         """Return the size of one int8 step of a tensor, see `int8_scale`."""
@@ -67,6 +70,11 @@ class Calibration:
         """Tensor to the size of its int8 step, by name."""
         return {name: float(self.scale(name)) for name in sorted(self.ranges)}
 
+    @property
+    def output_scales(self) -> dict[str, float]:
+        """The same of `outputs`."""
+        return {name: float(int8_scale(self.outputs[name])) for name in sorted(self.outputs)}
+
     def to_json(self) -> dict[str, Any]:
         """Return the contents of `calibration.json`."""
         return {
@@ -76,6 +84,7 @@ class Calibration:
             "clips": list(self.clips),
             "clips_per_class": dict(self.clips_per_class),
             "tensors": {name: {"range": self.ranges[name], "scale": s} for name, s in self.scales.items()},
+            "outputs": {name: {"range": self.outputs[name], "scale": s} for name, s in self.output_scales.items()},
             "candidates": self.candidates,
             "layers": self.layers,
         }
@@ -150,6 +159,7 @@ def calibrate(
     count: int,
     estimator: str,
     candidates: Mapping[str, Any] | None = None,
+    outputs: Sequence[str] = (),
 ) -> Calibration:
     """Return the ranges of a model's tensors over training clips.
 
@@ -159,20 +169,24 @@ def calibrate(
       count: number of clips, spread over the classes and over all training subjects.
       estimator: one of `export.estimators.ESTIMATORS`.
       candidates: how it was chosen, None if by name.
+      outputs: more tensors to be measured: `quantize.outputs`.
 
     Raises:
       ExportError: see `Calibrator.measure`.
     """
     chosen = calibrator.choose(count)
     per_class = Counter(labels[entry.label] for entry in chosen)
+    measured = replace(calibrator, tensors=(*calibrator.tensors, *outputs)).measure(chosen)
+    ranges = {name: estimate(estimator, found) for name, found in measured.items()}
     return Calibration(
         estimator=estimator,
         clips=tuple(sorted(entry.name for entry in chosen)),
         clips_per_class={label: per_class[label] for label in labels},
-        ranges={name: estimate(estimator, found) for name, found in calibrator.measure(chosen).items()},
+        ranges={name: ranges[name] for name in calibrator.tensors},
         model_sha256=hashlib.sha256(calibrator.model.SerializeToString()).hexdigest(),
         subjects=tuple(sorted({entry.subject for entry in chosen})),
         candidates=candidates,
+        outputs={name: ranges[name] for name in outputs},
     )
 
 

@@ -63,7 +63,9 @@ def accuracy(contents: Contents) -> str:
     for row in contents.rows:
         if row.precision is None:
             continue
-        said = contents.raw["precisions"][row.precision]
+        said = contents.raw["precisions"].get(row.precision)
+        if said is None:
+            raise ExportError(f"precisions has no {row.precision}, though its model is there: {row.file}")
         for field in ("top1", "clips", "split"):
             there = measured.get(row.name, {}).get(field)
             if said[field] != there:

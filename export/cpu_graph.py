@@ -47,13 +47,15 @@ def for_cpu(model: onnx.ModelProto, int8: tuple[str, ...], scale_of: ScaleOf) ->
 def pool_in_int8(model: ir.Model) -> None:
     """Quantise in front of a max-pool what is quantised behind it: the largest value stays the largest.
 
+    Not where something else reads the pool, a layer that is kept in float: it would read rounded values.
+
     The convolution before it then writes int8, which is a quarter to read and write.
     """
     for pool in [node for node in model.graph if node.op_type == "MaxPool"]:
-        quantizer = next((use.node for use in pool.outputs[0].uses() if use.node.op_type == "QuantizeLinear"), None)
-        if quantizer is None:
+        readers = [use.node for use in pool.outputs[0].uses()]
+        if not readers or any(reader.op_type != "QuantizeLinear" for reader in readers):
             continue
-        source, scale = pool.inputs[0], constant(quantizer.inputs[1])
+        source, scale = pool.inputs[0], constant(readers[0].inputs[1])
         assert source is not None and scale is not None
         pool.replace_input_with(0, quantize_activation(model, source, np.float32(scale)))
 

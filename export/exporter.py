@@ -182,7 +182,7 @@ def _write(bundle: Path, job: Job, description: Description) -> None:
     files |= {name: content for made in job.products.values() for name, content in made.beside.items()}
     if calibration is not None:
         files[CALIBRATION_FILE] = _as_json(calibration.to_json())
-        files[cache.CACHE_FILE] = cache.write(calibration.scales).encode()
+        files[cache.CACHE_FILE] = cache.write({**calibration.scales, **calibration.output_scales}).encode()
     files[EXPORT_FILE] = _as_json(report(description))
     card = model_card.write(description, job.run.report, job.run.config.protocol, calibration)
     files[MODEL_CARD_FILE] = card.encode()

@@ -1,8 +1,9 @@
 """float16: weights and activations, but for what does not fit or would lose too much.
 
-A node stays in float32 if a value that it reads or gives came near the largest float16 on training clips, or
-if its operator adds up many values or leaves the range (sums, means, exponentials). The casts between the two
-are the graph's own, so that it means the same to every engine; inputs and outputs are float32.
+A node stays in float32 if a value that it reads or gives came near the largest float16 on training clips, if its
+operator adds up many values or leaves the range (sums, means, exponentials), or if TensorRT's parser gets it wrong in
+float16. The casts between the two are the graph's own, so that it means the same to every engine; inputs and outputs
+are float32.
 
 ONNX Runtime has no float16 kernels for a CPU. It computes such a graph in float32 and, even with all its
 optimisations off, never rounds: what it gives says nothing about float16. `rounded` makes the graph that does.
@@ -31,7 +32,11 @@ HEADROOM = 2.0
 
 _SUMS = ("ReduceSum", "ReduceMean", "ReduceProd", "ReduceL2", "ReduceSumSquare", "GlobalAveragePool")
 _FUNCTIONS = ("Softmax", "LogSoftmax", "Exp", "Log", "Pow", "Sqrt", "Reciprocal")
-_FLOAT_OPERATORS = frozenset((*_SUMS, *_FUNCTIONS, "LayerNormalization", "InstanceNormalization", "Cast"))
+# What onnx-tensorrt makes wrong of float16. Mean: it writes its factor, 1/N, as a float32 into a float16 constant, of
+# which 0 is left for two inputs, so that all that is averaged is lost. LSTM: up to 10.6 at least it begins with float32
+# states, which a strongly typed network refuses beside float16 weights.
+_MISREAD = ("Mean", "LSTM")
+_FLOAT_OPERATORS = frozenset((*_SUMS, *_FUNCTIONS, *_MISREAD, "LayerNormalization", "InstanceNormalization", "Cast"))
 
 
 def make_fp16(job: Job) -> Product:
@@ -103,6 +108,8 @@ def _magnitude(value: ir.Value, ranges: Mapping[str, float]) -> float:
 def convert(model: ir.Model, kept: Collection[str]) -> None:
     """Let every node of a float32 graph but the `kept` ones compute in float16; inputs and outputs stay float32.
 
+    The weights of an LSTM, which are most of some files, are stored in float16 even where it computes in float32.
+
     Raises:
       ExportError: if a graph has values of float16 already.
     """
@@ -117,7 +124,13 @@ def convert(model: ir.Model, kept: Collection[str]) -> None:
                 continue
             if value.dtype == ir.DataType.FLOAT16 and value not in casts.halves:
                 raise ExportError(f"{value.name} is float16 already; a float32 graph is expected")
-            node.replace_input_with(index, casts.half(value, node) if in_half else casts.single(value, node))
+            if in_half:
+                value = casts.half(value, node)
+            elif node.op_type == "LSTM" and _magnitude(value, {}) * HEADROOM <= HALF_MAX:
+                value = casts.stored(value, node)
+            else:
+                value = casts.single(value, node)
+            node.replace_input_with(index, value)
         if in_half:
             casts.give_half(node)
     for index, output in enumerate(model.graph.outputs):
@@ -184,9 +197,16 @@ class _Casts:
                 self._to_half[value] = add_constant(self._model, f"{value.name}_half", array.astype(np.float16))
         return self._to_half[value]
 
+    def stored(self, value: ir.Value, reader: ir.Node) -> ir.Value:
+        """Return a value in float32 for a node, a constant one from float16."""
+        array = constant(value)
+        if array is not None and array.dtype == np.float32 and value not in self._to_single:
+            self._to_single[value] = self._cast(self.half(value, reader), ir.DataType.FLOAT, reader)
+        return self.single(value, reader)
+
     def single(self, value: ir.Value, reader: ir.Node) -> ir.Value:
         """Return a value in float32 for a node."""
-        if value not in self.halves:
+        if value not in self.halves and value not in self._to_single:
             return value
         if value not in self._to_single:
             self._to_single[value] = self._cast(value, ir.DataType.FLOAT, reader)

@@ -22,7 +22,7 @@ from export.layers import LayerChoice
 from export.lint import lint
 from export.parity import Compute, Parity
 from export.product import Job, Product
-from export.quantize import NOTHING_TO_QUANTIZE, Placement, plan, quantize, store_weights_in_int8
+from export.quantize import NOTHING_TO_QUANTIZE, Placement, outputs, plan, quantize, store_weights_in_int8
 from export.session import Session
 
 _TOO_FAR = (
@@ -51,7 +51,7 @@ def make_int8(job: Job) -> Product | None:
     choice = _within_budget(job, calibrator, choice, estimator)
     placement = plan(graph, choice.int8)
     calibrator = dataclasses.replace(calibrator, tensors=placement.activations)
-    calibration = _calibration(job, calibrator, choice, estimator, candidates)
+    calibration = _calibration(job, calibrator, choice, estimator, candidates, outputs(placement))
     model = _quantized(job, graph, placement, calibration)
     compute, found = _checked(job, model, _TOO_FAR)
     in_float = f"; {len(choice.kept)} of {len(names)} layers in float" if choice.kept else ""
@@ -121,11 +121,16 @@ def _within_budget(job: Job, calibrator: Calibrator, choice: LayerChoice, estima
 
 
 def _calibration(
-    job: Job, calibrator: Calibrator, choice: LayerChoice, estimator: str, candidates: dict[str, Any] | None
+    job: Job,
+    calibrator: Calibrator,
+    choice: LayerChoice,
+    estimator: str,
+    candidates: dict[str, Any] | None,
+    more: tuple[str, ...],
 ) -> Calibration:
     with job.steps.step("int8 calibration") as note:
         count = job.options.calibration_clips
-        calibration = calibrate(calibrator, job.run.labels, count, estimator, candidates)
+        calibration = calibrate(calibrator, job.run.labels, count, estimator, candidates, more)
         classes = sum(number > 0 for number in calibration.clips_per_class.values())
         note.text = (
             f"{len(calibration.ranges)} scales by {estimator} from {len(calibration.clips)} training clips "

@@ -72,6 +72,19 @@ def plan(model: ir.Model, only: Collection[str] | None = None, *, stem: bool = F
     return Placement(convs, adds, tuple(str(value.name) for value in _values(model) if value in wanted))
 
 
+def outputs(placement: Placement) -> tuple[str, ...]:
+    """Return the names of what a placement's layers give, but for its `activations`.
+
+    That is each convolution, the residual add behind it, and a ReLU right behind either.
+    """
+    found = []
+    for node in (*placement.convs, *(residual.add for residual in placement.residuals)):
+        (value,) = node.outputs
+        relus = [use.node for use in value.uses() if use.node.op_type == "Relu"]
+        found += [str(output.name) for output in (value, *(relu.outputs[0] for relu in relus))]
+    return tuple(name for name in dict.fromkeys(found) if name not in placement.activations)
+
+
 def has_int8_kernel(conv: ir.Node) -> bool:
     """Return whether TensorRT runs a convolution in int8.
 

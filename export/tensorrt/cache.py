@@ -5,7 +5,7 @@ The first line names version and algorithm, `TRT-8502-EntropyCalibration2`; each
 and the bits of its scale (largest magnitude / 127) as a float32, most significant digit first, in hexadecimal
 ("Calibration file" in NVIDIA's sampleINT8; ONNX Runtime's reader of such tables agrees). TensorRT refuses
 a cache of another version than its own, so the builder writes it anew for the version found on the device. A
-tensor without a line stays in float.
+tensor without a line stays in float, and so does the layer that gives or reads it.
 """
 
 from __future__ import annotations

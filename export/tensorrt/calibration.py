@@ -14,7 +14,7 @@ CALIBRATION_FILE = "calibration.json"
 
 
 def read_scales(bundle: Path, model_sha256: str) -> Dict[str, float]:
-    """Return the scale of each calibrated tensor, by its name in the fp32 model.
+    """Return the scale of each calibrated tensor, by its name in the fp32 model: what int8 layers read and give.
 
     Args:
       bundle: the bundle's folder.
@@ -26,7 +26,8 @@ def read_scales(bundle: Path, model_sha256: str) -> Dict[str, float]:
     path = bundle / CALIBRATION_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        scales = {name: float(entry["scale"]) for name, entry in values["tensors"].items()}
+        tensors = {**values.get("outputs", {}), **values["tensors"]}
+        scales = {name: float(entry["scale"]) for name, entry in tensors.items()}
         made_for = values["model_sha256"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EdgeError(

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from edge.bundle import Bundle, sha256_of
 from edge.errors import EdgeError
+from export.tensorrt.calibration import read_scales
 from export.tensorrt.onnx_header import OnnxHeader, read_header
 from export.tensorrt.versions import Release, release_of
 
@@ -131,7 +132,7 @@ def make_plan(bundle: Bundle, version: str, wish: Wish) -> Plan:
         if "int8" not in bundle.precisions:
             notes.append("int8 is left out: the bundle has no int8 model")
         elif not release.python:
-            notes.append("int8 is left out: trtexec cannot choose; ask for it by --precision=int8")
+            notes.append(f"int8 is left out: TensorRT {version} cannot read weights in int8")
         else:
             builds.append(_int8_build(case))
     return Plan(
@@ -162,10 +163,17 @@ def _float_build(case: _Case, notes: List[str]) -> Build:
 
 
 def _int8_build(case: _Case) -> Build:
+    if not case.release.python:
+        raise EdgeError(
+            f"--precision=int8 was given; TensorRT {case.version} cannot read weights in int8, as the int8 model has\n"
+            f"  them (8.5 and up can), and the first Nano has no int8 arithmetic. Take --precision=fp16"
+        )
     if case.wish.calibrator == "implicit":
         _check_calibrator(case)
         why = "implicit: the scales of calibration.json; what has none stays in half or single precision"
-        return _build(case, "int8", "fp32", builder_flags=("FP16", "INT8"), calibrated=True, why=why)
+        build = _build(case, "int8", "fp32", builder_flags=("FP16", "INT8"), calibrated=True, why=why)
+        read_scales(case.bundle.path, build.source_sha256)  # raises here and not only on the device
+        return build
     if case.release.strongly_typed:
         why = "strongly typed: int8 where the file has Q/DQ nodes, the file's float type elsewhere"
         return _build(case, "int8", "int8", network_flags=("STRONGLY_TYPED",), why=why)
@@ -179,11 +187,6 @@ def _check_calibrator(case: _Case) -> None:
         raise EdgeError(
             f"--calibrator=implicit was given; TensorRT {case.version} has no calibrators (10.x was the last)\n"
             f"  Take --calibrator=qdq: the scales are in the int8 model itself"
-        )
-    if not case.release.python:
-        raise EdgeError(
-            f"--calibrator=implicit was given; for TensorRT {case.version} there is only trtexec here, and a\n"
-            f"  calibration cache must name the very release. Take --calibrator=qdq"
         )
 
 

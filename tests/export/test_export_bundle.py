@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 import export.__main__ as command
@@ -26,6 +27,7 @@ from export.errors import ExportError
 from export.estimators import AUTO, ESTIMATORS
 from export.formats import Tolerance
 from export.inputs import model_inputs, to_feeds
+from export.residual import residuals, video_convs
 from export.sensitivity_measure import check_int8
 from export.session import Session
 from export.tensorrt import cache
@@ -120,7 +122,15 @@ def test_calibration_file_names_training_recordings_and_its_model(fusion, tmp_pa
     }
     assert scales == {f"{name}_scale": entry["scale"] for name, entry in calibration["tensors"].items()}
     cached = cache.read((tmp_path / "a" / "calibration.cache").read_text()).scales
-    assert cached == {name: entry["scale"] for name, entry in calibration["tensors"].items()}
+    both = calibration["tensors"] | calibration["outputs"]
+    assert cached == {name: entry["scale"] for name, entry in both.items()}
+    # TensorRT computes in int8 without Q/DQ nodes only where it knows the scale of what a layer gives, too.
+    graph = ir.from_proto(onnx.load(tmp_path / "a" / "model.fp32.onnx"))
+    int8 = [conv for conv in video_convs(graph) if conv.name in calibration["layers"]["int8"]]
+    given = {conv.outputs[0].name for conv in int8} | {residual.add.outputs[0].name for residual in residuals(graph)}
+    behind = {use.node.outputs[0].name for conv in int8 for use in conv.outputs[0].uses() if use.node.op_type == "Relu"}
+    assert int8 and given and behind and given | behind <= set(cached)
+    assert not set(calibration["outputs"]) & set(calibration["tensors"])
 
 
 def test_changed_cache_is_refused(fusion, tmp_path, traced_once):

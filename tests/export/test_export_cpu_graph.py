@@ -101,6 +101,17 @@ def test_a_pool_in_int8_gives_the_very_same_numbers(fusion, scales):
     np.testing.assert_array_equal(Session(ir.to_proto(graph)).logits(feeds), Session(before).logits(feeds))
 
 
+def test_a_pool_that_a_float_layer_reads_too_stays_in_float(fusion, scales):
+    graph = ir.from_proto(fusion.graph)
+    quantize(graph, plan(graph, layer_names(fusion.graph)[1:]), scales.__getitem__)
+    before = ir.to_proto(graph)
+    (pool,) = (node for node in graph.graph if node.op_type == "MaxPool")
+    assert {use.node.op_type for use in pool.outputs[0].uses()} == {"Conv", "QuantizeLinear"}  # else it shows nothing
+    pool_in_int8(graph)
+    feeds = to_feeds(fusion.inputs, [clip.inputs for clip in fusion.clips.load("test")])
+    np.testing.assert_array_equal(Session(ir.to_proto(graph)).logits(feeds), Session(before).logits(feeds))
+
+
 def test_on_a_cpu_every_convolution_is_int8_and_the_answer_is_nearly_that_of_float(fusion, scales):
     model = for_cpu(fusion.graph, layer_names(fusion.graph), scales.__getitem__)
     onnx.checker.check_model(model, full_check=True)

@@ -152,6 +152,34 @@ def test_weights_are_stored_in_float16_and_only_kept_nodes_read_float32():
     assert not any(v.dtype == ir.DataType.FLOAT16 for v in (*graph.graph.inputs, *graph.graph.outputs))
 
 
+def test_an_lstm_computes_in_float_from_weights_stored_in_float16():
+    """TensorRT's parser, up to 10.6 at least, begins it with float32 states, whatever its weights are."""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(size=(1, 16, 4)), "r": rng.normal(size=(1, 16, 4)), "b": rng.normal(size=(1, 32))}
+    lstm = onnx.helper.make_node("LSTM", ["x", *weights], ["steps"], name="lstm", hidden_size=4)
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [lstm, onnx.helper.make_node("Relu", ["steps"], ["y"])],
+            "recurrent",
+            [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [3, "batch", 4])],
+            [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [3, 1, "batch", 4])],
+            [onnx.numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    graph = ir.from_proto(model)
+    kept = stay_float(graph, {})
+    assert kept == {"lstm": "LSTM"}
+    proto = halved(model, kept)
+    stored = {i.name: onnx.numpy_helper.to_array(i) for i in proto.graph.initializer}
+    assert sorted(a.size for a in stored.values()) == [32, 64, 64]
+    assert all(a.dtype == np.float16 for a in stored.values())
+    x = {"x": rng.normal(size=(3, 2, 4)).astype(np.float32)}
+    found, expected = Session(rounded(proto)).logits(x), Session(model).logits(x)
+    assert 0 < np.abs(found - expected).max() < 5e-3
+
+
 def test_a_graph_in_float16_is_refused():
     with pytest.raises(ExportError, match="float16 already"):
         convert(ir.from_proto(halved(network(), set())), set())

@@ -178,7 +178,7 @@ def opset_13(tmp_path_factory):
 
 def test_jetpack_4_gets_a_trtexec_command_in_half_precision(opset_13):
     plan = make_plan(opset_13, "8.2.1", Wish(max_batch=4))
-    assert plan.tool == "trtexec" and "trtexec cannot choose" in plan.notes[0]
+    assert plan.tool == "trtexec" and "cannot read weights in int8" in plan.notes[0]
     (build,) = plan.builds
     words = trtexec.command(build, "engine").split(" \\\n  ")
     assert words[0].endswith("/trtexec")
@@ -193,12 +193,17 @@ def test_jetpack_4_gets_a_trtexec_command_in_half_precision(opset_13):
     }
 
 
-def test_jetpack_4_gets_int8_by_name_and_no_calibrator(opset_13):
-    (build,) = make_plan(opset_13, "8.2", Wish(precision="int8")).builds
-    command = trtexec.command(build, "engine")
-    assert "--onnx=model.int8.onnx" in command and "--int8" in command and "--fp16" in command
-    with pytest.raises(EdgeError, match="only trtexec"):
-        make_plan(opset_13, "8.2", Wish(precision="int8", calibrator="implicit"))
+@pytest.mark.parametrize("calibrator", ["qdq", "implicit"])
+def test_jetpack_4_gets_no_int8_whose_weights_it_cannot_read(opset_13, calibrator):
+    with pytest.raises(EdgeError, match=r"8\.2 cannot read weights in int8(.|\n)*--precision=fp16"):
+        make_plan(opset_13, "8.2", Wish(precision="int8", calibrator=calibrator))
+
+
+def test_implicit_calibration_without_scales_is_refused_in_the_plan(tmp_path):
+    bundle = read_bundle(write_bundle(tmp_path / "a", top1=BOTH))
+    (bundle.path / "calibration.json").unlink()
+    with pytest.raises(EdgeError, match="holds no scales"):
+        make_plan(bundle, "10.3.0", Wish(precision="int8", calibrator="implicit"))
 
 
 def test_command_prints_what_to_run_on_jetpack_4(opset_13, capsys):

@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
+from export.half import convert, stay_float
 from tests.export.tensorrt_bundle import make_model, write_bundle
 
 PACKAGE = "tensorrt-rtx==1.7.1.116"
@@ -77,7 +79,7 @@ def exported(fusion, tmp_path_factory) -> Path:
 
     import export.exporter
     from export import onnx_graph, quantize
-    from export.formats import Options
+    from export.formats import BY_NAME, Options
     from export.steps import Steps
 
     folder = tmp_path_factory.mktemp("rtx") / "a"
@@ -86,13 +88,30 @@ def exported(fusion, tmp_path_factory) -> Path:
         patch.setattr(export.exporter, "reference", lambda *_: fusion.reference)
         patch.setattr(quantize, "_SMALLEST_WEIGHT", 1)  # the tiny LSTM's weights in int8 too
         options = Options(calibration_clips=10, calibrator="max")
-        export.exporter.export(fusion.run, fusion.clips, folder, None, options, Steps(Console(file=io.StringIO())))
+        rows = [BY_NAME[name] for name in ("onnx-fp32", "onnx-fp16", "onnx-int8")]
+        export.exporter.export(fusion.run, fusion.clips, folder, rows, options, Steps(Console(file=io.StringIO())))
     return folder
 
 
 def test_an_exported_bundle_is_built_in_float_and_in_int8(rtx, exported):
     assert all(size > 10_000 for size in build(rtx, exported).values())
-    assert set(build(rtx, exported, "--max_batch=4")) == {"fp32", "int8"}
+    assert set(build(rtx, exported, "--max_batch=4")) == {"fp16", "int8"}
+
+
+def test_a_mean_in_the_fp16_model_keeps_its_factor(rtx, tmp_path):
+    """It builds either way, so what the parser read is looked at: of a float16 Mean it makes a factor of 0."""
+    model = make_model()
+    model.graph.node[-1].output[0] = "one"
+    model.graph.node.append(onnx.helper.make_node("Tanh", ["one"], ["other"]))
+    model.graph.node.append(onnx.helper.make_node("Mean", ["one", "other"], ["logits"], name="members"))
+    graph = ir.from_proto(model)
+    convert(graph, stay_float(graph, {}))
+    models = {"fp32": model, "fp16": ir.to_proto(graph)}
+    folder = write_bundle(tmp_path / "a", top1={"fp32": 0.9, "fp16": 0.9}, models=models)
+    assert build(rtx, folder, "--precision=fp16")["fp16"] > 10_000
+    command = [sys.executable, "-c", rtx["code"], str(SCRIPT), str(folder), "--precision=fp16", "--constants=members"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert [json.loads(line)["values"] for line in done.stdout.splitlines()] == [[0.5]], done.stderr
 
 
 def test_the_small_bundle_of_the_other_tests_is_built_too(rtx, tmp_path):

@@ -284,3 +284,12 @@ def test_no_bundle_and_no_run_are_one_message(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("error: ")
     with pytest.raises(SystemExit):
         command.main([f"--bundle={tmp_path}", "--raw_dir=x"])
+
+
+def test_a_precision_whose_model_is_there_and_that_is_not_named_is_one_failed_check(bundle):
+    path = bundle / "bundle.json"
+    values = json.loads(path.read_text())
+    del values["precisions"]["fp16"]
+    path.write_text(json.dumps(values))
+    (failed,) = failures(bundle)
+    assert "precisions has no fp16, though its model is there: model.fp16.onnx" in failed.note
