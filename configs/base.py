@@ -72,7 +72,7 @@ def get_config() -> ConfigDict:
     config.mixing.cutmix_share = 0.5  # of the samples that get cutmix where both are on
 
     config.model = ConfigDict()
-    config.model.dtype = "float32"  # compute; float32 or bfloat16. Parameters are float32
+    config.model.dtype = "float32"  # of convolutions over frames and clips; or bfloat16. Parameters are float32
     config.model.video = ConfigDict()
     config.model.video.depth = 18  # 10, 18, 34, 50
     config.model.video.width = 64

@@ -105,13 +105,12 @@ def from_validation(config: ConfigDict, workdir: Path) -> HeldOut:
     """
     if not config.validation_subject:
         raise HartxError(f"the run in {workdir} has no validation subject, and no --sweep was given. {_how(config)}")
-    from hartx.data import open_recordings
     from hartx.evaluate import predict
-    from hartx.run import load_run
+    from hartx.run import load_run, recordings_of
     from hartx.train_step import split_model
 
     run = load_run(workdir)
-    predictions = predict(run.config, *split_model(run.model), open_recordings(run.config), "validation", progress=True)
+    predictions = predict(run.config, *split_model(run.model), recordings_of(run), "validation", progress=True)
     return HeldOut(predictions, [workdir.name])
 
 

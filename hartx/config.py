@@ -121,6 +121,12 @@ def check(config: ConfigDict) -> None:
     if "streams" not in config:  # configs/prune.py, whose other fields come from the run that is pruned
         raise HartxError(f"config {config.name} only changes a finished run; start it with python main.py --config=...")
     flat = flatten(config)
+    checked = (*_CHOICES, *_AT_LEAST, *_ABOVE_0, *_LENGTHS, *_SHARES)
+    if absent := [field for field in checked if field not in flat]:
+        raise HartxError(
+            f"the config has no {', '.join(absent)}: it is of an older version of this program\n"
+            f"  Take the commit that made it (trained_by in run.json), or train again in another --workdir"
+        )
     if not config.streams:
         raise HartxError(f"config.streams is empty; any of {', '.join(SPECS)} is expected")
     for stream in config.streams:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import itertools
 import json
 import logging
 import platform
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Float
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import track
@@ -58,6 +60,12 @@ def _without(inputs: dict[str, jax.Array], absent: Collection[str]) -> dict[str,
     return {stream: jnp.zeros_like(x) if stream in absent else x for stream, x in inputs.items()}
 
 
+@functools.lru_cache(maxsize=1)  # it is asked for at every checkpoint, and would be compiled each time
+def eval_step_fn(graphdef: nnx.GraphDef, devices: Devices) -> Callable[..., Float[jax.Array, "B K"]]:
+    """Return `eval_step` of a model: (params, batch_stats, inputs over the devices) to class probabilities."""
+    return jit(functools.partial(eval_step, graphdef), out_shardings=devices.replicated)
+
+
 def predict(
     config: ConfigDict,
     graphdef: nnx.GraphDef,
@@ -86,16 +94,17 @@ def predict_without(
 
     The clips are prepared once for all of them.
     """
-    devices: Devices = make_devices(config.batch_size)
-    step_fn = jit(lambda *args: eval_step(graphdef, *args), out_shardings=devices.replicated)
+    devices = make_devices()
+    size = devices.padded(config.batch_size)
+    step_fn = eval_step_fn(graphdef, devices)
     params, batch_stats = devices.put_replicated((params, batch_stats))
     seen: list[Clip] = []
     probabilities: list[list[np.ndarray]] = [[] for _ in absences]
-    batches = _batches(eval_clips(config, side, recordings), config.batch_size)
+    batches = _batches(eval_clips(config, side, recordings), size)
     count = len(recordings.indices(side)) * config.clip.views
-    total = -(-count // config.batch_size)
+    total = -(-count // size)
     for batch in track(batches, "testing", total=total, disable=not progress):
-        inputs = jax.device_put(_stack(batch, config.batch_size), devices.split)
+        inputs = jax.device_put(_stack(batch, size), devices.split)
         for rows, absent in zip(probabilities, absences, strict=True):
             rows.extend(np.asarray(step_fn(params, batch_stats, _without(inputs, absent)))[: len(batch)])
         seen.extend(batch)
@@ -156,7 +165,7 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     """
     started = time.perf_counter()
     configs.check(config)
-    run = load_run(workdir)
+    run = load_run(workdir, config.eval_checkpoint)
     recordings = open_recordings(config)
     check_testable(workdir, config, recordings)
     configs.keep(config, workdir)

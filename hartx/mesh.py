@@ -28,6 +28,22 @@ class Devices:
         """Sharding of a batch: its first axis over the devices."""
         return NamedSharding(self.mesh, PartitionSpec("data"))
 
+    def check_batch(self, size: int) -> None:
+        """Check that a training batch can be split.
+
+        Raises:
+          HartxError: if the devices do not divide it.
+        """
+        if size != self.padded(size):
+            raise HartxError(
+                f"config.batch_size={size} is no multiple of the {self.mesh.size} devices; "
+                f"give --config.batch_size={self.padded(size)}, say"
+            )
+
+    def padded(self, size: int) -> int:
+        """Return the smallest batch of at least this size that can be split."""
+        return self.mesh.size * -(-size // self.mesh.size)
+
     def put_batch(self, batch: Any) -> Any:
         """Return this process's part of a batch (numpy) as arrays over all devices."""
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(self.split, np.asarray(x)), batch)
@@ -37,16 +53,6 @@ class Devices:
         return jax.device_put(tree, self.replicated)
 
 
-def make_devices(batch_size: int) -> Devices:
-    """Return all devices as one `data` axis.
-
-    Raises:
-      HartxError: if they do not divide the batch.
-    """
-    count = len(jax.devices())
-    if batch_size % count:
-        raise HartxError(
-            f"config.batch_size={batch_size} is no multiple of the {count} devices; "
-            f"give --config.batch_size={count * -(-batch_size // count)}, say"
-        )
-    return Devices(jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,)))
+def make_devices() -> Devices:
+    """Return all devices as one `data` axis."""
+    return Devices(jax.make_mesh((len(jax.devices()),), ("data",), axis_types=(AxisType.Auto,)))

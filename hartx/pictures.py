@@ -22,11 +22,11 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from datasets.errors import DatasetError
-from hartx.data import eval_clips, open_recordings
+from hartx.data import eval_clips
 from hartx.errors import HartxError
 from hartx.jit import jit
 from hartx.plots import draw_map
-from hartx.run import Run, load_run
+from hartx.run import Run, load_run, recordings_of
 
 _LEAST_RECORDINGS = 4
 _PERPLEXITY = 30.0
@@ -58,7 +58,7 @@ def recording_features(run: Run) -> tuple[np.ndarray, np.ndarray]:
         return model.features(inputs)
 
     features, labels = [], []
-    clips = eval_clips(run.config, "test", open_recordings(run.config))
+    clips = eval_clips(run.config, "test", recordings_of(run))
     for clip in itertools.islice(clips, 0, None, run.config.clip.views):
         inputs = {stream: x[None] for stream, x in clip.inputs.items()}
         features.append(np.asarray(features_fn(state, inputs), np.float32)[0])

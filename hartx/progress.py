@@ -41,7 +41,7 @@ class TrainingProgress:
         self._losses: list[float] = []
         self._since, self._wait_s = time.perf_counter(), 0.0
         self.last_checkpoint: int | None = start_step or None
-        self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step)
+        self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1)
         self._bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),

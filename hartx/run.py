@@ -18,7 +18,7 @@ from hartx import config as configs
 from hartx.checkpoint import Checkpoints
 from hartx.commit import git_commit
 from hartx.config import dataset_name
-from hartx.data import Recordings, input_specs
+from hartx.data import Recordings, input_specs, open_recordings
 from hartx.errors import HartxError
 from hartx.models import create_model
 from hartx.optim import learning_rate, make_optimizer
@@ -180,6 +180,18 @@ def check_testable(workdir: Path, config: ConfigDict, recordings: Recordings) ->
         raise HartxError(
             f"{workdir} was trained on other clips than those given now. Put the folder back as it was, or train again"
         )
+
+
+def recordings_of(run: Run) -> Recordings:
+    """Return a finished run's recordings, on the sides that they were on when it was trained.
+
+    Raises:
+      HartxError: if they cannot be read, or are others now; see `check_testable`.
+      datasets.errors.DatasetError: if they cannot be prepared.
+    """
+    recordings = open_recordings(run.config)
+    check_testable(run.workdir, run.config, recordings)
+    return recordings
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 from rich.table import Table
 
+from datasets.errors import DatasetError
 from hartx.command import parser
 from hartx.config import check
 from hartx.data import input_specs, num_classes
@@ -166,5 +167,5 @@ def _run() -> None:
 if __name__ == "__main__":
     try:
         _run()
-    except HartxError as error:
+    except (HartxError, DatasetError) as error:
         sys.exit(f"error: {error}")

@@ -36,6 +36,8 @@ from hartx.run import config_digest, fingerprint, free_fields, run_name
 from hartx.sweep_runs import Planned, Result, is_done, read_report, run_all
 from hartx.sweep_summary import FoldResult, summarise
 
+_NOBODY = 2**31  # subjects are int32, and 0 where recordings do not tell who is in them
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -57,7 +59,7 @@ class Sweep:
 def recordings_present(config: ConfigDict) -> Recordings:
     """Return the recordings that there are for the config's streams, all on the training side."""
     everyone = config.copy_and_resolve_references()
-    everyone.protocol, everyone.validation_subject = "loso:0", 0  # nobody is left out
+    everyone.protocol, everyone.validation_subject = f"loso:{_NOBODY}", 0
     everyone.dataset.cache_gib = 0.0  # the runs read them, not this process
     return open_recordings(everyone)
 
@@ -120,6 +122,12 @@ def run_sweep(sweep: Sweep, jobs: int) -> dict[str, Any]:
 def _claim(sweep: Sweep) -> None:
     """Make the sweep's folder, or check that what is there is the same sweep, perhaps of other folds or seeds."""
     path = sweep.folder / "sweep.json"
+    try:
+        sweep.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HartxError(
+            f"{sweep.folder} cannot be the folder of a sweep: {error.strerror}\n  Give another --root"
+        ) from None
     if path.exists():
         there = json.loads(path.read_text())
         if there["config_sha256"] != sweep_digest(sweep.config) or there["protocol"] != sweep.protocol:
@@ -134,7 +142,6 @@ def _claim(sweep: Sweep) -> None:
                 + "".join(line + "\n" for line in changed)
                 + "  Give another --name, or remove that folder; its runs stay"
             )
-    sweep.folder.mkdir(parents=True, exist_ok=True)
 
 
 def _describe(sweep: Sweep, results: Sequence[Result]) -> dict[str, Any]:

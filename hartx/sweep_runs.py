@@ -194,8 +194,6 @@ def _start(planned: Planned, cores: frozenset[int], bar: Progress) -> _Child:
         )
     configs.keep(planned.config, workdir)
     mode = ["--mode=evaluate"] if is_finished(workdir) else []
-    if not mode:
-        (workdir / "report.json").unlink(missing_ok=True)  # one that remains would be taken for this training's
     command = [sys.executable, str(_MAIN), f"--workdir={workdir}", *mode]
     if cores:
         command = [sys.executable, "-c", _PINNED, ",".join(map(str, sorted(cores))), *command]

@@ -47,7 +47,8 @@ def train(config: ConfigDict, workdir: Path) -> None:
     """
     # --- what there is to learn from ---------------------------------------------------------------
     configs.check(config)
-    for stream in config.pretraining:
+    # The streams of a finished run may be gone: they are in it.
+    for stream in () if runs.is_finished(workdir) else config.pretraining:
         _log.info("first the stream %s", stream)
         train(stream_config(config, stream), stream_workdir(config, workdir, stream))
     stopwatch = Stopwatch(workdir)
@@ -58,7 +59,8 @@ def train(config: ConfigDict, workdir: Path) -> None:
     if runs.is_finished(workdir):
         _log.info("the run in %s is finished", workdir)
         return
-    devices = make_devices(config.batch_size)
+    devices = make_devices()
+    devices.check_batch(config.batch_size)
     with runs.held(workdir):
         _learn(config, workdir, recordings, plan, devices, stopwatch)
 
@@ -80,6 +82,8 @@ def _learn(
         state = with_trained_streams(config, workdir, state)
     checkpoints = Checkpoints(workdir)
     start_step = checkpoints.latest_step() or 0
+    if start_step < plan.num_steps:
+        (workdir / "report.json").unlink(missing_ok=True)  # one that remains would be taken for this training's
     if "prune" in config and not start_step:
         state = first_state(config, workdir, state)
     state = devices.put_replicated(state)

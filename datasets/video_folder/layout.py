@@ -18,6 +18,7 @@ from datasets.errors import DatasetError
 ENDINGS = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
 _LAYOUT = "CLASS/CLIP, or CLASS/PERSON/CLIP for all of them"
 _CLASS_CLIP, _CLASS_PERSON_CLIP = 2, 3  # parts of a clip's path
+_TOO_LARGE = 2**31
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,12 @@ def _depth(raw_dir: Path, names: Collection[PurePosixPath]) -> int:
 
 
 def _numbered(people: Collection[str]) -> dict[int, str]:
-    """Return the people by number: that of their names where each has one of its own, else in the alphabet's order."""
+    """Return the people by number: that of their names where each has one of its own, else in the alphabet's order.
+
+    A telephone number or a date to the second is none: prepared recordings hold people as int32.
+    """
     numbers = [re.findall(r"\d+", person) for person in sorted(people)]
     own = [int(found[0]) for found in numbers if len(found) == 1]
-    if len(own) < len(people) or len(set(own)) < len(people) or min(own) < 1:
+    if len(own) < len(people) or len(set(own)) < len(people) or not (min(own) >= 1 and max(own) < _TOO_LARGE):
         own = list(range(1, len(people) + 1))
     return dict(zip(own, sorted(people), strict=True))

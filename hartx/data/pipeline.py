@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +14,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from edge.sampling import common_span
+from hartx.config import learns_joints
 from hartx.data.clips import frame_period_s, input_specs, test_clips, training_clip
 from hartx.data.source import Recording, Recordings, Selection, open_recordings
+from hartx.errors import HartxError
+
+_log = logging.getLogger(__name__)
 
 # Clips are prepared by numpy and OpenCV, which let other threads run.
 _THREADS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
@@ -49,7 +54,12 @@ def training_batches(recordings: Recordings, config: ConfigDict, after: int = 0)
       recordings: what the clips are of.
       config: of the run.
       after: as many batches are passed over.
+
+    Raises:
+      HartxError: if joints are to be learnt and no training recording has a skeleton.
     """
+    if learns_joints(config):
+        _check_skeletons(recordings)
     selection = Selection(recordings.source, recordings.indices("train"))
     dataset = grain.MapDataset.source(selection).seed(config.seed).shuffle()
     dataset = dataset[jax.process_index() :: jax.process_count()].repeat()
@@ -58,6 +68,18 @@ def training_batches(recordings: Recordings, config: ConfigDict, after: int = 0)
     if config.dataset.num_workers:
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(config.dataset.num_workers), _start_worker)
     return iter(batches)
+
+
+def _check_skeletons(recordings: Recordings) -> None:
+    indices = recordings.indices("train")
+    without = sum(recordings.source[index].skeleton is None for index in indices)
+    if without == len(indices):
+        raise HartxError(
+            f"none of the {without} training recordings has a skeleton beside its depth, from which the joints are "
+            f"learnt\n  Give these, or take the network that needs none: --config=configs/depth.py:video"
+        )
+    if without:
+        _log.warning("%d of %d training recordings have no skeleton to learn joints from", without, len(indices))
 
 
 def _start_worker(index: int, count: int) -> None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from edge.joints import LAYOUTS
@@ -39,8 +40,10 @@ _FRAME_STEP = 3
 class FrameConv(nnx.Module):
     """Convolution over height and width of each frame, BatchNorm and ReLU."""
 
-    def __init__(self, in_channels: int, out_channels: int, size: int, stride: int, *, rngs: nnx.Rngs) -> None:
-        self.conv = Conv3D(in_channels, out_channels, (1, size, size), (1, stride, stride), rngs=rngs)
+    def __init__(
+        self, in_channels: int, out_channels: int, size: int, stride: int, *, dtype: DTypeLike, rngs: nnx.Rngs
+    ) -> None:
+        self.conv = Conv3D(in_channels, out_channels, (1, size, size), (1, stride, stride), dtype=dtype, rngs=rngs)
         self.norm = batch_norm(out_channels, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B T h w D"]:
@@ -56,14 +59,15 @@ class PoseNet(nnx.Module):
 
     Args:
       width: channels of the first layer, twice as many at an eighth of the resolution.
+      dtype: of the convolutions; parameters, BatchNorm and what says where the joints are are float32.
       rngs: stream `params`.
     """
 
-    def __init__(self, width: int, *, rngs: nnx.Rngs) -> None:
-        self.stem = FrameConv(1, width, 7, 4, rngs=rngs)
-        self.near = FrameConv(width, width, 3, 1, rngs=rngs)
-        self.down = FrameConv(width, 2 * width, 3, 2, rngs=rngs)
-        self.blocks = nnx.List(FrameConv(2 * width, 2 * width, 3, 1, rngs=rngs) for _ in range(4))
+    def __init__(self, width: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
+        self.stem = FrameConv(1, width, 7, 4, dtype=dtype, rngs=rngs)
+        self.near = FrameConv(width, width, 3, 1, dtype=dtype, rngs=rngs)
+        self.down = FrameConv(width, 2 * width, 3, 2, dtype=dtype, rngs=rngs)
+        self.blocks = nnx.List(FrameConv(2 * width, 2 * width, 3, 1, dtype=dtype, rngs=rngs) for _ in range(4))
         # Small, so that every cell is believed alike at first and none is ruled out by chance.
         self.head = Conv3D(2 * width, 4 * len(JOINTS), 1, kernel_init=init.CLASSIFIER, rngs=rngs)
 
@@ -156,7 +160,8 @@ class PoseLSTM(Encoder):
 
         Args:
           x: the clips, none of them blended.
-          taught: the joints recorded, from the square's middle, in its sides, and how joints are to be blended.
+          taught: the joints recorded, from the square's middle, in its sides, and how joints are to be blended. All
+            zeros stand for a clip of which none were recorded: it is read as it was found.
           rngs: stream `dropout`.
 
         Returns:
@@ -169,6 +174,7 @@ class PoseLSTM(Encoder):
         if taught is None or rngs is None:
             raise ValueError(f"no {'joints' if taught is None else 'rngs'} were given; joints are learnt with both")
         joints = taught.joints
+        known = jnp.any(joints != 0, axis=(1, 2), keepdims=True)
         step = min(_FRAME_STEP, x.shape[1])
         start = jax.random.randint(rngs.dropout(), (), 0, step)
         some, their_joints = (_every(step, start, values) for values in (x, joints))
@@ -177,7 +183,7 @@ class PoseLSTM(Encoder):
         found = jax.lax.stop_gradient(self.pose(x))
         self.pose.train()
         logits: list[Float[Array, "B num_classes"]] = []
-        for sequence in (found, joints):
+        for sequence in (found, jnp.where(known, joints, found)):
             offset = _OFFSET * jax.random.normal(rngs.dropout(), (len(x), 1, joints.shape[2]))
             seen = normalise(taught.blended(sequence) + offset)
             seen = seen + _JITTER * jax.random.normal(rngs.dropout(), seen.shape)

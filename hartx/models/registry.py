@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
 from hartx.errors import HartxError, suggestion
@@ -23,11 +24,13 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def _video(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
+    return ResNet3D(in_channels=shape[-1], num_classes=num_classes, dtype=_dtype(config), rngs=rngs, **config.video)
+
+
+def _dtype(config: ConfigDict) -> DTypeLike:
     if config.dtype not in DTYPES:
         raise ValueError(_unknown("model.dtype", config.dtype, DTYPES))
-    return ResNet3D(
-        in_channels=shape[-1], num_classes=num_classes, dtype=DTYPES[config.dtype], rngs=rngs, **config.video
-    )
+    return DTYPES[config.dtype]
 
 
 def _depth(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
@@ -39,7 +42,7 @@ def _depth(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: n
 
 
 def _pose(config: ConfigDict, shape: tuple[int, ...], num_classes: int, rngs: nnx.Rngs) -> Encoder:
-    pose = PoseNet(config.pose.width, rngs=rngs)
+    pose = PoseNet(config.pose.width, dtype=_dtype(config), rngs=rngs)
     alike = config.copy_and_resolve_references()
     alike.skeleton.motion_scale = config.pose.motion_scale
     alike.skeleton.members = 1
@@ -102,7 +105,8 @@ def create_model(
         `pose` (of `PoseNet`, whose joints a network like that of skeletons reads), `skeleton` (of `SkeletonLSTM`:
         where there are several `descriptions`, their networks share the `features`, and all of them are there
         `members` times), `inertial` (of `SequenceLSTM`, of which `members` share the `features`), `fusion` (of
-        `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions.
+        `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions over
+        frames and clips.
       streams: modalities, in the order of fusion.
       input_shapes: modality to the shape of one clip without the batch, (T, H, W, C) or (T, features).
       num_classes: number of actions.

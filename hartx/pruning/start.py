@@ -18,7 +18,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from hartx import config as configs
-from hartx.data import Recordings, open_recordings, training_batches
+from hartx.data import Recordings, training_batches
 from hartx.errors import HartxError
 from hartx.evaluate import predict
 from hartx.pruning.importance import CRITERION, importance
@@ -26,7 +26,7 @@ from hartx.pruning.plan import Budget, choose
 from hartx.pruning.record import PLAN_FILE, measured, read_plan
 from hartx.pruning.structure import STEM, Structure, read_structure
 from hartx.pruning.surgery import keep_channels
-from hartx.run import Run, load_run
+from hartx.run import Run, load_run, recordings_of
 from hartx.summary import model_costs
 from hartx.train_step import TrainState, split_model
 
@@ -131,7 +131,7 @@ def _source_folder(config: ConfigDict, workdir: Path) -> Path:
 
 def _plan(run: Run, stream: str, budget: Budget) -> dict[str, Any]:
     """Return what stands in pruning.json."""
-    recordings = open_recordings(run.config)
+    recordings = recordings_of(run)
     structure = structure_of(run, stream)
     _log.info("importance of the channels of %s, over %d batches of training clips", run.workdir, BATCHES)
     batches = itertools.islice(training_batches(recordings, run.config), BATCHES)

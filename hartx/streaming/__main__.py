@@ -107,8 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = _parser().parse_args(argv)
     # Imported here, so that --help and a mistyped flag answer at once.
-    from hartx.data import open_recordings
-    from hartx.run import load_run
+    from hartx.run import load_run, recordings_of
     from hartx.streaming.report import Settings, measure, show
 
     options = vars(args)
@@ -116,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     output = output or workdir / ("streaming" if args.side == "test" else f"streaming_{args.side}")
     try:
         run = load_run(workdir)
-        report = measure(run, open_recordings(run.config), Settings(**options), output)
+        report = measure(run, recordings_of(run), Settings(**options), output)
         show(report, output)
     except (HartxError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)

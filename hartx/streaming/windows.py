@@ -13,11 +13,11 @@ from rich.progress import track
 from edge.preprocess import prepare_clip
 from edge.streaming import window_spans
 from hartx.calibration import read_temperature, with_temperature
-from hartx.jit import jit
+from hartx.evaluate import eval_step_fn
 from hartx.mesh import make_devices
 from hartx.run import Run
 from hartx.streaming.sequence import ContinuousSequence
-from hartx.train_step import eval_step, split_model
+from hartx.train_step import split_model
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ def watch(run: Run, sequences: Sequence[ContinuousSequence], window_s: float, ho
 
 
 def _predict(run: Run, windows: Sequence[tuple[ContinuousSequence, np.ndarray]]) -> Float[np.ndarray, "N K"]:
-    size = run.config.batch_size
-    devices = make_devices(size)
+    devices = make_devices()
+    size = devices.padded(run.config.batch_size)
     graphdef, params, batch_stats = split_model(run.model)
-    step_fn = jit(lambda *args: eval_step(graphdef, *args), out_shardings=devices.replicated)
+    step_fn = eval_step_fn(graphdef, devices)
     params, batch_stats = devices.put_replicated((params, batch_stats))
     probabilities = []
     for first in track(range(0, len(windows), size), "watching"):

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     del argv
     absl_logging.set_verbosity(absl_logging.WARNING)
     config = _CONFIG.value
-    devices = make_devices(config.batch_size)
+    devices = make_devices()
     recordings = open_recordings(config)
     plan = runs.schedule(config, recordings)
     recipe, state = runs.make_recipe(config, len(recordings.labels), plan)

@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
     config = _CONFIG.value
     recordings = open_recordings(config)
     recipe, state = runs.make_recipe(config, len(recordings.labels), runs.schedule(config, recordings))
-    devices = make_devices(config.batch_size)
+    devices = make_devices()
     key = devices.put_replicated(jax.random.key(config.seed))
     step_fn = jit(functools.partial(train_step, recipe))
 

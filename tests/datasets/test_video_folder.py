@@ -113,6 +113,8 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
         ({"s1", "t1"}, {1: "s1", 2: "t1"}),
         ({"s0", "s1"}, {1: "s0", 2: "s1"}),
         ({"1_2", "3"}, {1: "1_2", 2: "3"}),
+        ({"5551234567", "3"}, {1: "3", 2: "5551234567"}),
+        ({"2147483647", "3"}, {3: "3", 2147483647: "2147483647"}),
     ],
 )
 def test_people_keep_the_numbers_of_their_names_where_all_have_one(people, expected):

@@ -1,11 +1,15 @@
 """What a user gets wrong on the command line of main.py: one clear error, exit code 1 or 2, nothing lost."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 
 import pytest
+
+from hartx import config as configs
+from tests.hartx import small_config
 
 SMALL = "--config=tests/hartx/small_config.py"
 
@@ -94,6 +98,38 @@ def test_a_file_in_the_place_of_the_folder_is_one_clear_error(repository, small_
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert f"error: {tmp_path}/a cannot be the folder of a run" in done.stderr
     assert (tmp_path / "a").read_text() == "notes"
+
+
+def command(repository, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=repository, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_a_file_in_the_place_of_the_root_of_sweeps_is_one_clear_error(repository, small_data, tmp_path):
+    (tmp_path / "a").write_text("notes")
+    data = f"--config.dataset.data_dir={small_data}"
+    done = command(repository, "hartx.sweep", SMALL, data, f"--root={tmp_path}/a", "--protocol=loso:1")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "cannot be the folder of a sweep" in done.stderr and "Give another --root" in done.stderr
+
+
+def test_a_summary_of_clips_that_are_not_there_is_one_clear_error(repository, tmp_path):
+    clips = ["--config.dataset.name=video_folder", f"--config.dataset.raw_dir={tmp_path}/none"]
+    done = command(repository, "hartx.summary", "--config=configs/rgb.py:small", *clips)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+
+
+def test_a_run_of_an_older_version_says_so(repository, small_data, tmp_path):
+    config = small_config.get_config()
+    config.dataset.data_dir = str(small_data)
+    configs.keep(config, tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    del values["augment"]["limb_scale"]
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    done = run(repository, f"--workdir={tmp_path}")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "error: the config has no augment.limb_scale: it is of an older version" in done.stderr
 
 
 def test_help_helps(repository):

@@ -1,5 +1,6 @@
 """Training on a folder of anybody's clips, with classes of its own."""
 
+import dataclasses
 import shutil
 
 import jax.numpy as jnp
@@ -11,9 +12,9 @@ from hartx import config as configs
 from hartx.data import open_recordings
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate
-from hartx.run import load_run, run_name
+from hartx.run import load_run, recordings_of, run_name
 from hartx.streaming.report import Settings, measure
-from hartx.sweep import Sweep, _claim, _describe
+from hartx.sweep import Sweep, _claim, _describe, plan
 from hartx.train import train
 from tests.datasets.video_clips import write_clip
 
@@ -58,6 +59,8 @@ def test_a_run_has_the_classes_of_the_folders(config, tmp_path):
     before = (run / "config.json").read_text()
     with pytest.raises(HartxError, match="was trained on other clips than those given now"):
         evaluate(config, run)
+    with pytest.raises(HartxError, match="was trained on other clips than those given now"):
+        recordings_of(dataclasses.replace(loaded, config=config))
     write_clip(tmp_path / "more/clap/ben/0.mp4")
     with pytest.raises(
         HartxError, match=r"was trained to tell push, wave, zoom in; these recordings are of clap, push"
@@ -87,6 +90,8 @@ def test_without_people_only_a_random_split_is_possible(config, tmp_path):
     config.protocol = "random80:0"
     sides = open_recordings(config, progress=False).sides
     assert (len(sides.train), len(sides.test)) == (6, 2)
+    sweep = Sweep(name="a", config=config, protocol="random80", seeds=2, root=tmp_path, command="")
+    assert [planned.fold for planned in plan(sweep)] == ["random80:0", "random80:1"]
 
 
 def test_classes_of_one_side_alone_are_told(config, clips, tmp_path, caplog):

@@ -1,5 +1,7 @@
 """From synthetic depth with skeletons beside it to a run that needs depth alone."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +12,14 @@ from datasets.utd_mhad import DEPTH_DELAY_S
 from hartx import joint_error
 from hartx.data import Recordings, clips, input_specs, open_recordings, training_batches
 from hartx.data.clips import depth_and_joints
+from hartx.data.source import RecordingSource
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate
+from hartx.models import pose_lstm
+from hartx.models.encoder import Taught
 from hartx.models.pose_lstm import BLEND_INPUT, JOINTS, JOINTS_INPUT, PoseNet
 from hartx.progress import read_metrics
+from hartx.run import new_model
 from hartx.train import train
 from hartx.train_step import make_batch
 from tests.datasets import utd_mhad_raw as raw
@@ -53,6 +59,56 @@ def test_skeletons_are_read_for_training_alone(config):
     recordings = open_recordings(config)
     assert set(next(training_batches(recordings, config))["inputs"]) == {"depth"}
     assert recordings.source[0].skeleton is None
+
+
+def without_skeletons(recordings, monkeypatch, fewer):
+    real = RecordingSource.__getitem__
+    absent = set(recordings.indices("train")[:fewer])
+    monkeypatch.setattr(
+        RecordingSource,
+        "__getitem__",
+        lambda self, index: replace(real(self, index), skeleton=None) if index in absent else real(self, index),
+    )
+
+
+def test_joints_without_a_skeleton_to_learn_them_from_are_refused(config, tmp_path, monkeypatch):
+    without_skeletons(open_recordings(config), monkeypatch, None)
+    with pytest.raises(HartxError, match=r"none of the 108 training recordings has a skeleton(.|\n)*depth.py:video"):
+        train(config, tmp_path)
+
+
+def test_a_few_recordings_without_a_skeleton_are_told(config, monkeypatch, caplog):
+    recordings = open_recordings(config)
+    without_skeletons(recordings, monkeypatch, 3)
+    with caplog.at_level("WARNING", "hartx"):
+        training_batches(recordings, config)
+    assert "3 of 108 training recordings have no skeleton to learn joints from" in caplog.text
+
+
+def test_a_clip_without_a_skeleton_is_read_as_it_was_found(config):
+    """Else the reader would learn that a person of noise does what the clip shows."""
+    batch = next(training_batches(open_recordings(config), config))["inputs"]
+    model = new_model(config, 27)
+    model.train()
+    read = []
+    reader = model.streams["depth"].reader
+    real = type(reader).lesson
+
+    def lesson(self, x, taught, rngs):
+        read.append(x)
+        return real(self, x, taught, rngs)
+
+    joints = batch[JOINTS_INPUT].copy()
+    joints[0] = 0
+    taught = Taught(joints=jnp.asarray(joints), blend=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(reader), "lesson", lesson)
+        patch.setattr(pose_lstm, "_OFFSET", 0.0)
+        patch.setattr(pose_lstm, "_JITTER", 0.0)
+        model.streams["depth"].lesson(jnp.asarray(batch["depth"]), taught, nnx.Rngs(dropout=0))
+    found, recorded = read
+    apart = np.abs(np.asarray(found - recorded)).mean(axis=(1, 2))
+    assert apart[0] == 0 and apart[1:].min() > 0.1
 
 
 def test_an_error_is_the_distance_at_the_scale_of_the_square(config, monkeypatch):

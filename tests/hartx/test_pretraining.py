@@ -1,5 +1,7 @@
 """Streams first, then their fusion."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -115,6 +117,14 @@ def test_a_finished_fusion_is_not_trained_again(config, finished):
     train(config, finished)
     after = states(config, finished)[0]
     jax.tree.map(np.testing.assert_array_equal, [v[...] for v in before.values()], [v[...] for v in after.values()])
+
+
+def test_a_finished_fusion_does_not_need_the_runs_of_its_streams(config, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "copy")
+    for stream in config.streams:
+        shutil.rmtree(stream_workdir(config, tmp_path / "copy", stream))
+    train(config, tmp_path / "copy")
+    assert not any(stream_workdir(config, tmp_path / "copy", stream).exists() for stream in config.streams)
 
 
 def test_a_stream_of_another_network_is_refused(config, finished, tmp_path):

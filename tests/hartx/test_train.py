@@ -17,7 +17,8 @@ from flax import nnx
 from hartx import config as configs
 from hartx.costs import read_costs
 from hartx.errors import HartxError
-from hartx.evaluate import evaluate
+from hartx.evaluate import evaluate, is_tested
+from hartx.jit import jit
 from hartx.predictions import read_predictions
 from hartx.progress import NonFiniteLoss, read_metrics
 from hartx.run import load_run
@@ -124,6 +125,49 @@ def test_a_finished_run_says_so_and_stays_as_it_is(finished, repository, small_d
     )
     assert again.returncode == 0 and "finished" in again.stderr
     assert (workdir / "report.json").stat().st_mtime_ns == before[0]
+
+
+def test_the_checkpoint_that_is_asked_for_is_the_one_that_is_tested(config, tmp_path):
+    """One network after the first epoch, which is the best by a score put in by hand, another at the end."""
+    config.num_epochs, config.checkpoint_epochs = 2, 1.0
+    train(config, tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints/best")
+    steps = sorted((tmp_path / "checkpoints/last").iterdir(), key=lambda path: int(path.name))
+    shutil.copytree(steps[0], tmp_path / "checkpoints/best" / steps[0].name)
+    last = evaluate(config, tmp_path)
+    config.eval_checkpoint = "best"
+    best = evaluate(config, tmp_path)
+    assert (last["steps"], best["steps"]) == tuple(int(step.name) for step in steps[::-1])
+
+
+def test_the_report_of_a_run_that_is_trained_again_is_not_taken_for_the_new_one(config, tmp_path, monkeypatch):
+    config.num_epochs = 1
+    train(config, tmp_path)
+    evaluate(config, tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints")
+    train(config, tmp_path)
+    assert not is_tested(config, tmp_path)
+
+
+def test_the_network_of_the_validation_is_compiled_once(config, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr("hartx.evaluate.jit", lambda *args, **options: compiled.append(args) or jit(*args, **options))
+    config.validation_subject, config.num_epochs, config.checkpoint_epochs = 1, 3, 1.0
+    train(config, tmp_path)
+    assert len([row for row in read_metrics(tmp_path) if "validation_top1" in row]) == 3
+    assert len(compiled) == 1
+
+
+def test_a_run_is_tested_by_a_number_of_devices_that_does_not_divide_its_batch(
+    finished, repository, small_data, tmp_path
+):
+    workdir = tmp_path / "copy"
+    shutil.copytree(finished[0], workdir)
+    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=3"
+    done = run(repository, small_data, workdir, "--mode=evaluate", XLA_FLAGS=flags)
+    assert done.returncode == 0, done.stderr
+    one, three = (read_predictions(folder).probabilities for folder in (finished[0], workdir))
+    np.testing.assert_allclose(three, one, atol=1e-5)
 
 
 def test_a_finished_run_is_tested_anew_if_it_is_to_be_tested_otherwise(finished, repository, small_data, tmp_path):
