@@ -299,7 +299,10 @@ def _check_file(folder: Path, name: str, entry: Mapping[str, Any], where: Path) 
     if path.stat().st_size != size_bytes:
         problem = f"expected {size_bytes} bytes, found {path.stat().st_size}"
     else:
-        found = sha256_of(path)
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise EdgeError(f"{path} cannot be read: {error.strerror}\n  Who runs this must be allowed to") from None
         if found != expected:
             problem = f"expected sha256 {expected}, found {found}"
     if problem:

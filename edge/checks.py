@@ -5,7 +5,7 @@ Each function raises an `EdgeError` that says what was given and what is expecte
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Any, Tuple
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from edge.sampling import Entries
 # Gravity is in what an accelerometer measures, so the middle of its values lies near 1 g whatever a person does
 # (0.96 to 1.21 over UTD-MHAD). Far from it the values are in m/s2, or gravity was taken out.
 _GRAVITY_G = (0.25, 4.0)
+# No recording is a week long: a track that begins later has a clock of its own, and nothing of it would be read.
+_LONGEST_S = 7 * 24 * 3600.0
 _FRAME_FORM = {"rgb": "(H, W, 3) uint8 in RGB order", "depth": "(H, W) uint16 in millimetres"}
 
 
@@ -86,6 +88,21 @@ def check_samples(inertial: Entries) -> np.ndarray:
         first = int(np.argwhere(~np.isfinite(samples))[0, 0])
         raise EdgeError(f"the inertial samples have a value that is not finite, first in sample {first}")
     return samples
+
+
+def check_times(time_s: Any, count: int, modality: str) -> np.ndarray:
+    """Return the times of a track's entries as (count,) float64 seconds."""
+    times = np.asarray(time_s, np.float64)
+    if times.shape != (count,):
+        raise EdgeError(f"{modality}: times of shape {times.shape} were given; one for each of {count} is expected")
+    if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+        raise EdgeError(f"{modality}: times that do not increase were given; seconds in their order are expected")
+    if not 0 <= times[0] < _LONGEST_S:
+        raise EdgeError(
+            f"{modality}: times from {times[0]:.6g} to {times[-1]:.6g} s were given; seconds since the recording began "
+            f"are expected"
+        )
+    return times
 
 
 def _numbers(values: Entries, what: str) -> np.ndarray:

@@ -45,7 +45,11 @@ def _key(path: Path) -> str:
 
 
 def items_of_folders(
-    clips: Optional[str], skeletons: Optional[str], inertial: Optional[str], video_modality: Optional[str]
+    clips: Optional[str],
+    skeletons: Optional[str],
+    inertial: Optional[str],
+    video_modality: Optional[str],
+    output: Optional[Path] = None,
 ) -> List[Item]:
     """Return the recordings in folders, in the order of their names.
 
@@ -57,21 +61,30 @@ def items_of_folders(
       skeletons: folder with skeletons.
       inertial: folder with inertial samples.
       video_modality: what the bundle reads: "rgb", "depth" or None.
+      output: folder where results are written; what lies in it, inside one of the others, is no recording.
 
     Raises:
-      EdgeError: if there is no such folder, nothing in it, or two files of the same name for one recording.
+      EdgeError: if there is no such folder, nothing in it, two files of the same name for one recording, or one file
+        for two recordings.
     """
     suffixes = ARRAY_SUFFIXES if video_modality == "depth" else VIDEO_SUFFIXES
     found = [
-        _find(clips, suffixes, ("_skeleton", "_inertial")),
-        _find(skeletons, SKELETON_SUFFIXES, ("_color", "_rgb", "_depth", "_inertial")),
-        _find(inertial, ARRAY_SUFFIXES, ("_color", "_rgb", "_depth", "_skeleton")),
+        _find(clips, suffixes, ("_skeleton", "_inertial"), output),
+        _find(skeletons, SKELETON_SUFFIXES, ("_color", "_rgb", "_depth", "_inertial"), output),
+        _find(inertial, ARRAY_SUFFIXES, ("_color", "_rgb", "_depth", "_skeleton"), output),
     ]
     leading = next(files for files, folder in zip(found, (clips, skeletons, inertial)) if folder)
     others = [_by_key(files) if files is not leading else {} for files in found]
     items = []
+    keys = Counter(map(_key, leading))
     for path in leading:
         key = _key(path)
+        if keys[key] > 1 and any(key in other for other in others):
+            others_file = next(other[key] for other in others if key in other)
+            raise EdgeError(
+                f"{keys[key]} recordings are named {key} ({path} is one), and {others_file} can belong to one of them "
+                f"alone\n  Give them names of their own, or one by one"
+            )
         items.append(Item(*[str(path) if files is leading else other.get(key) for files, other in zip(found, others)]))
     return items
 
@@ -101,12 +114,16 @@ def output_names(items: Sequence[Item]) -> List[str]:
     return names
 
 
-def _find(folder: Optional[str], suffixes: Sequence[str], not_ending: Sequence[str]) -> List[Path]:
+def _find(
+    folder: Optional[str], suffixes: Sequence[str], not_ending: Sequence[str], output: Optional[Path]
+) -> List[Path]:
     if folder is None:
         return []
     if not Path(folder).is_dir():
         raise EdgeError(f"{folder} is no folder; when one of the inputs is a folder, all of them must be")
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    if output is not None and output.resolve() != Path(folder).resolve():
+        paths = [path for path in paths if output.resolve() not in path.resolve().parents]
     paths = [path for path in paths if not path.stem.endswith(tuple(not_ending)) and not _is_hidden(path, folder)]
     if not paths:
         raise EdgeError(f"{folder} has no file that could be read; {', '.join(suffixes)} are expected")

@@ -42,7 +42,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m edge.live", description=__doc__.split("\n")[0])
     add_model_options(parser, "a precision the bundle has (default: what the engine runs best)")
-    parser.add_argument("--source", metavar="WHAT", help="number of a camera, rtsp://..., or a file")
+    parser.add_argument("--source", metavar="WHAT", help="number of a camera (or /dev/video0), rtsp://..., or a file")
     parser.add_argument("--skeleton", metavar="FILE", help=f"skeletons that go with the source, or {MEDIAPIPE}")
     parser.add_argument("--inertial", metavar="FILE", help="inertial samples that go with the source")
     parser.add_argument("--frame_rate", type=positive_float, metavar="HZ", help="of a file, instead of its own")

@@ -289,7 +289,7 @@ def _read_rows(path: Path) -> np.ndarray:
                 )
             if row:
                 rows.append(row)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise EdgeError(f"{path} cannot be read as lines of numbers: {error}") from error
     values = np.array(rows, np.float32)
     joints = 25 if rows and len(rows[0]) == 75 else 20

@@ -19,6 +19,7 @@ from edge.files import written
 from edge.media import open_capture
 from edge.runtime import Look
 
+_FINE_RATE_HZ = 65.0
 _CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 _USUAL_RATE_HZ = 30.0  # of a video whose source does not know its own
 _COUNT_TOLERANCE = 2  # .mkv knows how long it is, not how many pictures it has
@@ -41,7 +42,8 @@ class VideoRecorder:
 
     def __init__(self, path: Path, rate_hz: float) -> None:
         check_video_path(path)
-        self._path, self._rate_hz = path, rate_hz
+        # MPEG-4 counts time in steps of 1/65535 s at least, and OpenCV writes a rate of three decimals as n/1000.
+        self._path, self._rate_hz = path, rate_hz if rate_hz < _FINE_RATE_HZ else round(rate_hz, 2)
         self._writer: Optional[cv2.VideoWriter] = None
         self._last: Optional[np.ndarray] = None
         self._begun_s, self._written = 0.0, 0
@@ -119,6 +121,15 @@ class LookRecorder:
             self._recorder.close()
 
 
+def _ends_within_a_line(path: Path) -> bool:
+    """Return whether a file's last line is not whole, as a full disk or a loss of power leaves it."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
+
+
 class JsonLines:
     """Writes one JSON object a line to a file or, for "-", to stdout; each line is there at once.
 
@@ -134,7 +145,9 @@ class JsonLines:
         if self._own:
             check_folder(Path(where))
             with written(where):
+                broken = _ends_within_a_line(Path(where))
                 self._file = open(where, "a", encoding="utf-8")  # noqa: SIM115  # closed by close
+                self._file.write("\n" if broken else "")
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Write one object.

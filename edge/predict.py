@@ -112,8 +112,10 @@ def _run(args: argparse.Namespace, files: Optional[List[Item]], stop: StopReques
     batch = Batch(args, recognizer, options, stop)
     with ExitStack() as stack:
         if args.output:
-            batch.report = stack.enter_context(closing(Report(args.output, recognizer, _settings(args, options))))
-        bar = stack.enter_context(_progress(shown=files is None))
+            batch.report = stack.enter_context(
+                closing(Report(args.output, recognizer, _settings(args, options), items))
+            )
+        bar = stack.enter_context(_progress(len(items) if files is None else None))
         for item, name in zip(items, output_names(items) if args.visualize else [""] * len(items)):
             if stop.is_set():
                 break
@@ -129,7 +131,12 @@ def _items_of_folders(args: argparse.Namespace, bundle: Bundle) -> List[Item]:
     clips, skeletons, inertial = (names[0] if names else None for names in (args.clips, args.skeleton, args.inertial))
     if clips:
         video_modality(bundle, clips)
-    return items_of_folders(clips, skeletons, inertial, bundle.video_modality)
+    if clips and args.visualize and args.output.resolve() == Path(clips).resolve():
+        raise EdgeError(
+            f"--output={args.output} is the folder of the clips: what is drawn there would be taken for clips the next "
+            f"time\n  Give another one, which may lie in it"
+        )
+    return items_of_folders(clips, skeletons, inertial, bundle.video_modality, args.output)
 
 
 def _settings(args: argparse.Namespace, options: StreamOptions) -> Dict[str, Any]:
@@ -138,12 +145,18 @@ def _settings(args: argparse.Namespace, options: StreamOptions) -> Dict[str, Any
     return {**rates, "visualize": {**asdict(options.rule), "stride": options.stride} if args.visualize else None}
 
 
-def _progress(shown: bool) -> Progress:
-    """Return a progress bar on stderr; none for files that were named one by one, or where nobody looks."""
+def _progress(total: Optional[int]) -> Progress:
+    """Return a progress bar on stderr; none where no number of steps is given, or nobody looks."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    progress = Progress(*columns, console=console, disable=not (shown and console.is_terminal), transient=True)
-    progress.add_task("")
+    progress = Progress(
+        *columns,
+        console=console,
+        disable=total is None or not console.is_terminal,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # else what is printed would go to the bar's stderr, and not to the file
+    )
+    progress.add_task("", total=total)
     return progress
 
 
@@ -187,6 +200,8 @@ class Batch:
         self._print(item, row, whole_text)
 
     def _visualize(self, item: Item, name: str) -> Optional[Dict[str, Any]]:
+        if self.report:
+            self.report.check_drawn(item, name)
         return visualize(self._recognizer, item, self._rates_hz, self._args.output / name, self._options, self._stop)
 
     def _print(self, item: Item, row: Dict[str, Any], whole_text: bool) -> None:

@@ -2,7 +2,8 @@
 
 The first line says which bundle it is of; each other line is one recording. A line is there as soon as it is known,
 so a run that was stopped or killed has lost at most the recording it was at. The next run keeps the predictions
-whose files have not changed and makes the others, those that failed among them, again.
+whose files have not changed and makes the others that it is given, those that failed among them, again. Rows of
+recordings that it is not given stay.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from edge.bundle import BUNDLE_FILE, sha256_of
 from edge.errors import EdgeError
@@ -28,12 +29,15 @@ class Report:
       folder: made if it is not there.
       recognizer: whose bundle, precision and engine the report is of.
       settings: options that change what is predicted or written; a report of others is not gone on with.
+      items: the recordings of this run.
 
     Raises:
       EdgeError: if the folder cannot be written, or holds a report of another bundle or with other settings.
     """
 
-    def __init__(self, folder: Path, recognizer: ActionRecognizer, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, recognizer: ActionRecognizer, settings: Mapping[str, Any], items: Sequence[Item]
+    ) -> None:
         self._path = folder / REPORT_FILE
         head = {
             "bundle_sha256": sha256_of(recognizer.bundle.path / BUNDLE_FILE),
@@ -44,7 +48,8 @@ class Report:
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._rows = self._read(head)
+            given = {_name(vars(item)) for item in items}
+            self._rows = {name: row for name, row in self._read(head).items() if name not in given or _holds(row)}
             self._rewrite(head)
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close
         except OSError as error:
@@ -52,7 +57,7 @@ class Report:
             raise EdgeError(f"{where} cannot be written: {_reason(where, error)}") from None
 
     def _read(self, head: Mapping[str, Any]) -> Dict[str, Dict[str, Any]]:
-        """Return the rows that are kept, by recording."""
+        """Return the rows that are there, by recording."""
         if not self._path.is_file():
             return {}
         lines = [_parse(line) for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines()]
@@ -66,16 +71,33 @@ class Report:
                 f"{self._path} was made with {_difference(different[0], was, now)}\n"
                 f"  Give another --output, or remove the file"
             )
-        return {_name(row): row for row in lines[1:] if row is not None and _holds(row)}
+        return {_name(row): row for row in lines[1:] if row is not None}
 
     def _rewrite(self, head: Mapping[str, Any]) -> None:
-        """Leave out half a last line and the rows that do not hold."""
+        """Leave out half a last line and the rows that are made again."""
         lines = [json.dumps(row) for row in (head, *self._rows.values())]
         replace_text(self._path, "\n".join(lines) + "\n")
 
     def done(self, item: Item) -> Optional[Dict[str, Any]]:
         """Return the row of a recording that was made before."""
         return self._rows.get(_name(vars(item)))
+
+    def check_drawn(self, item: Item, name: str) -> None:
+        """Check that what is drawn of a recording does not take the place of what was drawn of another one.
+
+        Args:
+          item: the recording.
+          name: of its own files, in the report's folder.
+
+        Raises:
+          EdgeError: if it would.
+        """
+        for other in self._rows.values():
+            if other.get("video") and Path(other["video"]).stem == name and _name(other) != _name(vars(item)):
+                of = Item(other.get("clip"), other.get("skeleton"), other.get("inertial"))
+                raise EdgeError(
+                    f"{other['video']} shows {of.title}, of which the report there knows; give another --output"
+                )
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Write a row; it is there at once.

@@ -40,7 +40,7 @@ _GONE = (WebSocketDisconnect, RuntimeError, OSError)  # by version, what sending
 
 
 class TakingTurns:
-    """An engine that several threads may call: one at a time."""
+    """An engine that several threads may call: one at a time. Waiting for it counts as its own time."""
 
     def __init__(self, engine: Engine) -> None:
         self.name = engine.name

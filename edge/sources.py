@@ -115,10 +115,19 @@ class VideoFileSource:
         self._given_hz = rate_hz
         self.rate_hz = rate_hz or rate_of(self._capture)
         self._step_s = 1 / (self.rate_hz or 30.0)
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.duration_s = count * self._step_s if math.isfinite(count) and count > 0 else None
+        self.duration_s = self._duration_s()
         self._pace = _Pace(1 / self._step_s) if real_time else None
         self._time_s: Optional[float] = None
+
+    def _duration_s(self) -> Optional[float]:
+        """Return what the header says; where it counts no frames, OpenCV's count is the duration times its rate."""
+        count, header_hz = (self._capture.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))
+        if not (math.isfinite(count) and count > 0):
+            return None
+        believed = rate_of(self._capture) is not None
+        if self._given_hz:
+            return count / self._given_hz if believed else None  # a browser's WebM says 1000 Hz: no number of frames
+        return count / header_hz if math.isfinite(header_hz) and header_hz > 0 else count * self._step_s
 
     def read(self) -> Optional[Frame]:
         captured_s = self._pace.wait() if self._pace else time.perf_counter()
@@ -198,7 +207,7 @@ class ArraySource:
 
 
 class CameraSource:
-    """A camera by number, or a network stream by its address. It may go away and come back.
+    """A camera by number or device file, or a network stream by its address. It may go away and come back.
 
     Raises:
       EdgeError: if it cannot be opened at first.
@@ -215,14 +224,14 @@ class CameraSource:
             raise EdgeError(
                 f"source {where}: there is no camera that can be opened\n"
                 f"  Look which there are (ls /dev/video*), and whether another program has it"
-                if isinstance(where, int)
+                if isinstance(where, int) or is_device(where)
                 else f"source {where} cannot be opened\n  Try it with: ffplay {where}"
             )
         self.rate_hz = rate_of(self._capture)
         self._begun_s = time.perf_counter()
 
     def _open(self) -> Any:
-        if isinstance(self._where, int):
+        if isinstance(self._where, int) or is_device(self._where):
             capture = cv2.VideoCapture(self._where)
             capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where a driver can do without a queue of old frames
         else:
@@ -253,11 +262,16 @@ class CameraSource:
             self._capture = None
 
 
+def is_device(where: str) -> bool:
+    """Return whether a path is a device, as of a camera: /dev/video0, /dev/v4l/by-id/..."""
+    return Path(where).is_char_device()
+
+
 def open_source(where: Any, modality: str, real_time: bool, rate_hz: Optional[float] = None) -> Source:
     """Return the source that a user named.
 
     Args:
-      where: number of a camera, address (with "://") of a network stream, a file, frames, or a source.
+      where: number or device file of a camera, address (with "://") of a network stream, a file, frames, or a source.
       modality: what the bundle reads, "rgb" or "depth". Depth comes from files and frames alone.
       real_time: play a file or frames at their own rate.
       rate_hz: of frames, or of a file in place of its own. Cameras have their own clock.
@@ -274,7 +288,7 @@ def open_source(where: Any, modality: str, real_time: bool, rate_hz: Optional[fl
         check_frames(where, modality)
         return ArraySource(where, rate_hz, real_time=real_time)
     text = str(where)
-    camera = text.isdigit() or "://" in text
+    camera = text.isdigit() or "://" in text or is_device(text)
     if modality == "depth" and camera:
         raise EdgeError(
             f"source {where} was given, and the bundle reads depth in millimetres, which OpenCV does not get from "

@@ -137,11 +137,55 @@ def test_a_recording_shorter_than_a_window_has_a_video_and_no_timeline(make_bund
 
 def test_a_recording_is_not_drawn_over_itself(make_bundle, videos, capsys):
     before = (videos / "b.mp4").read_bytes()
-    assert predict.main([f"--bundle={make_bundle('rgb')}", str(videos), f"--output={videos}", "--visualize"]) == 1
+    clips = [str(videos / name) for name in ("a.avi", "b.mp4")]
+    assert predict.main([f"--bundle={make_bundle('rgb')}", *clips, f"--output={videos}", "--visualize"]) == 1
     assert (videos / "b.mp4").read_bytes() == before
     assert "b.mp4, which is read; give another name or folder" in capsys.readouterr().err
     drawn = {Path(row["clip"]).name: row.get("video") for row in rows_of(videos)[1]}
     assert Path(drawn["a.avi"]).is_file() and drawn["b.mp4"] is None
+
+
+def test_what_was_drawn_is_no_recording_of_the_next_run(make_bundle, videos, capsys):
+    folder = make_bundle("rgb")
+    for _ in range(2):
+        predict.main([f"--bundle={folder}", str(videos), f"--output={videos / 'out'}", "--visualize"])
+        assert "5 of 5: 3 predicted" in capsys.readouterr().out
+    assert predict.main([f"--bundle={folder}", str(videos), f"--output={videos}", "--visualize"]) == 1
+    assert "is the folder of the clips" in capsys.readouterr().err and not (videos / "a.mp4").exists()
+
+
+def test_rows_of_recordings_that_are_not_given_stay_and_so_does_what_was_drawn_of_them(
+    make_bundle, write_video, tmp_path, capsys
+):
+    arguments = [f"--bundle={make_bundle('rgb')}", f"--output={tmp_path / 'out'}", "--visualize"]
+    days = []
+    for day in ("one", "two"):
+        (tmp_path / day).mkdir()
+        days.append(write_video(frames=60).rename(tmp_path / day / "clip.avi"))
+    assert predict.main([*arguments, str(days[0])]) == 0
+    drawn = (tmp_path / "out/clip.mp4").read_bytes()
+    (tmp_path / "one").rename(tmp_path / "away")
+    assert predict.main([*arguments, str(days[1])]) == 1
+    assert f"clip.mp4 shows {days[0]}, of which the report there knows" in capsys.readouterr().err
+    assert (tmp_path / "out/clip.mp4").read_bytes() == drawn
+    assert [row["clip"] for row in rows_of(tmp_path / "out")[1]] == [str(day) for day in days]
+    (tmp_path / "away").rename(tmp_path / "one")
+    assert predict.main([*arguments, str(days[0])]) == 0
+    assert len(rows_of(tmp_path / "out")[1]) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no terminals to be had")
+def test_rows_go_to_the_file_that_stdout_is_though_the_bar_is_seen(make_bundle, videos, tmp_path):
+    terminal, end = os.openpty()
+    command = [sys.executable, "-m", "edge.predict", f"--bundle={make_bundle('rgb')}", videos, "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(edge.__file__).parents[1]), "TERM": "xterm"}
+    with open(tmp_path / "rows.jsonl", "wb") as rows:
+        subprocess.run(command, env=environment, stdout=rows, stderr=end, timeout=120)
+    os.close(end)
+    seen = os.read(terminal, 1 << 20).decode(errors="replace")
+    os.close(terminal)
+    assert len([json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]) == 5
+    assert "5/5" in seen or "/5" in seen
 
 
 def test_of_a_folder_each_line_says_where_no_timeline_is(make_bundle, write_video, tmp_path, capsys):
@@ -206,6 +250,16 @@ def test_files_of_one_recording_are_found_by_their_names(folders):
     assert items[1] == Item(f"{depth}/a2_depth.mat", None, f"{inertial}/a2_inertial.mat")
     assert items[2].skeleton == f"{skeletons}/a3.txt"
     assert [item.key for item in items_of_folders(None, skeletons, inertial, None)] == ["a1", "a3", "a9"]
+
+
+def test_a_file_that_could_belong_to_two_recordings_is_given_to_none(folders, tmp_path):
+    skeletons, inertial = folders(skeleton=["x_skeleton.mat"], inertial=["x_inertial.mat"])
+    assert len(items_of_folders(None, skeletons, inertial, None)) == 1
+    (tmp_path / "skeleton/more").mkdir()
+    (tmp_path / "skeleton/more/x_skeleton.mat").write_bytes(b"x")
+    assert len(items_of_folders(None, skeletons, None, None)) == 2
+    with pytest.raises(EdgeError, match=r"2 recordings are named x (.|\n)*x_inertial.mat can belong to one"):
+        items_of_folders(None, skeletons, inertial, None)
 
 
 def test_one_folder_may_hold_all_kinds(folders):

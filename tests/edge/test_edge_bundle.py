@@ -174,3 +174,13 @@ def test_a_damaged_bundle_ends_the_command_with_one_message(make_bundle, tmp_pat
     assert code == 1 and out == ""
     assert err.startswith("error: ") and err.count("error:") == 1
     assert message in err
+
+
+def test_a_model_that_may_not_be_read_is_one_clear_error(make_bundle, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    folder = make_bundle("rgb")
+    monkeypatch.setattr("edge.bundle.sha256_of", refuse)
+    with pytest.raises(EdgeError, match="cannot be read: Permission denied"):
+        read_bundle(folder)

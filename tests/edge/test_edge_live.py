@@ -18,7 +18,7 @@ from edge import ActionRecognizer, live
 from edge.annotate import annotate, picture_size
 from edge.events import Latency, Predicted, as_dict
 from edge.media import read_video
-from edge.outputs import VideoRecorder
+from edge.outputs import JsonLines, VideoRecorder
 from edge.recognizer import Score
 from edge.runtime import Look, StreamOptions
 from edge.sources import Frame
@@ -223,6 +223,25 @@ def test_the_recorder_fills_what_was_dropped_and_cuts_long_gaps(tmp_path):
         recorder.write(time_s, np.zeros((48, 64, 3), np.uint8))
     recorder.close()
     assert len(read_video(tmp_path / "a.avi").values) == 5 + 2
+
+
+@pytest.mark.parametrize("rate_hz", [29.97, 59.94, 65.539, 119.873, 234.707])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_recorder_takes_any_rate(tmp_path, suffix, rate_hz):
+    recorder = VideoRecorder(tmp_path / f"a{suffix}", rate_hz)
+    for index in range(10):
+        recorder.write(index / rate_hz, np.zeros((48, 64, 3), np.uint8))
+    recorder.close()
+    assert len(read_video(tmp_path / f"a{suffix}").values) == 10
+
+
+def test_a_log_goes_on_behind_half_a_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"kind": "start"}\n{"kind": "predic')
+    lines = JsonLines(str(path))
+    lines.write({"kind": "end"})
+    lines.close()
+    assert path.read_text().splitlines() == ['{"kind": "start"}', '{"kind": "predic', '{"kind": "end"}']
 
 
 def test_pictures_of_another_size_go_into_the_same_video(tmp_path):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge import sources
 from edge.checks import check_inertial
 from edge.errors import EdgeError
 from edge.media import read_depth, read_frames, read_inertial, read_skeleton, read_video
@@ -252,3 +255,47 @@ def test_an_unknown_kind_of_inertial_file_is_refused(tmp_path):
     (tmp_path / "a.bvh").write_text("x")
     with pytest.raises(EdgeError, match=r"inertial samples are expected as \.npy"):
         read_inertial(tmp_path / "a.bvh")
+
+
+def test_skeletons_that_may_not_be_read_are_one_clear_error(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    path.write_text("1 2 3\n" * 20)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(EdgeError, match="Permission denied"):
+        read_skeleton(path)
+
+
+class Header:
+    """A capture that says what its header says, and has no frames."""
+
+    def __init__(self, **says):
+        self._says = {cv2.CAP_PROP_FRAME_COUNT: says["count"], cv2.CAP_PROP_FPS: says["rate"]}
+
+    def get(self, key):
+        return self._says.get(key, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("count", "rate", "given", "expected"),
+    [
+        (90, 30.0, None, 3.0),
+        (90, 30.0, 15.0, 6.0),
+        (2980, 1000.0, None, 2.98),  # a browser's WebM: no number of frames is there, and OpenCV makes one up
+        (2980, 1000.0, 30.0, None),
+        (90, 0.0, None, 3.0),
+        (-1, 30.0, None, None),
+    ],
+)
+def test_the_duration_of_a_stream_is_the_header_s(write_video, monkeypatch, count, rate, given, expected):
+    monkeypatch.setattr(sources, "open_capture", lambda _: Header(count=count, rate=rate))
+    found = sources.VideoFileSource(write_video(), rate_hz=given).duration_s
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_device_file_is_a_camera(monkeypatch):
+    with pytest.raises(EdgeError, match="source /dev/null: there is no camera that can be opened"):
+        sources.open_source("/dev/null", "rgb", real_time=True)

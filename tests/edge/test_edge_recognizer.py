@@ -10,7 +10,7 @@ import pytest
 from edge import ActionRecognizer, EdgeError
 from edge.preprocess import prepare_clip
 from edge.recognizer import softmax
-from edge.sampling import regular_track
+from edge.sampling import Track, regular_track
 
 RATES = {"frame_rate_hz": 30.0, "skeleton_rate_hz": 30.0}
 
@@ -278,3 +278,27 @@ def test_a_model_that_gives_nan_is_no_prediction(make_bundle, skeletons):
 
     with pytest.raises(EdgeError, match="finite numbers are expected"):
         ActionRecognizer(recognizer.bundle, Broken(), "fp32").predict(skeleton=skeletons)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (np.arange(30) / 30 + 1.7e9, "seconds since the recording began"),
+        (np.arange(30)[::-1] / 30, "times that do not increase"),
+        (np.where(np.arange(30) == 9, np.nan, np.arange(30) / 30), "times that do not increase"),
+        (np.arange(31) / 30, "one for each of 30"),
+        (np.arange(30) / 30 - 0.5, "seconds since the recording began"),
+    ],
+)
+def test_times_of_a_track_that_cannot_be_are_refused(make_bundle, skeletons, times, message):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("skeleton"))
+    with pytest.raises(EdgeError, match=message):
+        recognizer.predict(skeleton=Track(skeletons, times))
+    with pytest.raises(EdgeError, match=message):
+        list(recognizer.stream(None, skeleton=Track(skeletons, times), skeleton_rate_hz=30))
+
+
+def test_times_of_a_track_may_be_a_list(make_bundle, skeletons):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("skeleton"))
+    found = recognizer.predict(skeleton=Track(skeletons, [i / 30 for i in range(30)]))
+    assert found.top5 == recognizer.predict(skeleton=skeletons, skeleton_rate_hz=30).top5
