@@ -177,7 +177,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; no bundle was written", file=sys.stderr)
+        print("stopped; a bundle is written at the end, as a whole", file=sys.stderr)
         return 1
     return 0
 

@@ -94,9 +94,12 @@ def check_target(bundle: Path, run: Run) -> None:
     """
     if bundle.name in ("", ".."):
         raise ExportError(f"--bundle={bundle} was given; a folder of its own is expected, bundles/a for example")
-    folder = next(parent for parent in bundle.absolute().parents if parent.exists())
+    target = bundle.resolve()  # where it is a link, what it leads to is exchanged
+    folder = next(parent for parent in target.parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ExportError(f"--bundle={bundle} was given, but {folder} is no folder that can be written")
+    if os.path.ismount(target):
+        raise ExportError(f"--bundle={bundle} is a disk of its own, which cannot be exchanged; give a folder on it")
     if not bundle.exists() or (bundle.is_dir() and not any(bundle.iterdir())):
         return
     try:

@@ -82,15 +82,17 @@ def convert(model: onnx.ModelProto) -> tuple[bytes, bytes]:
     openvino = _openvino()
     with tempfile.TemporaryDirectory() as folder:
         source, graph = Path(folder, "model.onnx"), Path(folder, "model.xml")
-        onnx.save(model, source)
         try:
+            onnx.save(model, source)
             converted = openvino.Core().read_model(source)
             for entry in model.metadata_props:
                 converted.set_rt_info(entry.value, [_INFO, entry.key])
             openvino.save_model(converted, graph, compress_to_fp16=False)
+            return graph.read_bytes(), graph.with_suffix(".bin").read_bytes()
         except RuntimeError as error:
             raise ExportError(f"OpenVINO cannot convert the int8 model: {error}") from error
-        return graph.read_bytes(), graph.with_suffix(".bin").read_bytes()
+        except OSError as error:
+            raise ExportError(f"the int8 model cannot be written to {folder}: {error.strerror}") from error
 
 
 def read(graph: bytes, weights: bytes) -> openvino.Model:

@@ -18,6 +18,8 @@ import onnx_ir as ir
 import onnxruntime
 from onnx_ir.passes import common
 
+from export.errors import ExportError
+
 _ERRORS_ONLY = 3
 
 # Values per element, so that they may swap places with a transpose.
@@ -104,21 +106,41 @@ def optimise_with_onnxruntime(model: ir.Model) -> None:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(optimised)
         options.log_severity_level = _ERRORS_ONLY  # it warns of every constant that it has folded away
-        onnxruntime.InferenceSession(
-            ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        replacement = ir.from_proto(onnx.load(optimised))
+        try:
+            onnxruntime.InferenceSession(
+                ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+            replacement = ir.from_proto(onnx.load(optimised))
+        except Exception as error:  # ONNX Runtime's and protobuf's have no common class below Exception
+            raise ExportError(
+                f"ONNX Runtime cannot optimise the graph, or write it to {folder} (is there room?): {error}"
+            ) from error
     model.graph = replacement.graph
 
 
 def write_products_as_matmul(model: ir.Model) -> None:
-    """Write products of (N, T, I) with a matrix as MatMul, not as Reshape, Gemm, Reshape.
+    """Write products of (N, T, I) with a matrix as MatMul, not as Reshape, Gemm, Reshape; and those without a bias.
 
-    The reshapes take their target from the batch size at run time, which costs fixed-shape engines dearly.
+    The reshapes take their target from the batch size at run time, which costs fixed-shape engines dearly. A Gemm
+    without a bias has a factor of 0 for one, which TensorRT up to 10.15 at least multiplies in float32 whatever the
+    rest is in, and refuses for it in float16.
     """
     infer_shapes(model)
     for node in _matches(model, "Gemm"):
         _gemm_between_reshapes_to_matmul(model, node)
+    for node in _matches(model, "Gemm"):
+        _gemm_without_bias_to_matmul(model, node)
+
+
+def _gemm_without_bias_to_matmul(model: ir.Model, gemm: ir.Node) -> None:
+    transposed = any(gemm.attributes.get_int(name, 0) for name in ("transA", "transB"))
+    bias = constant(gemm.inputs[2]) if len(gemm.inputs) > 2 and gemm.inputs[2] is not None else np.zeros(())
+    without = gemm.attributes.get_float("beta", 1.0) == 0 or (bias is not None and not bias.any())
+    if transposed or not without or gemm.attributes.get_float("alpha", 1.0) != 1:
+        return
+    product = ir.node("MatMul", [gemm.inputs[0], gemm.inputs[1]], name=f"{gemm.name}_matmul")
+    model.graph.insert_before(gemm, product)
+    _replace(gemm, product.outputs[0])
 
 
 def _gemm_between_reshapes_to_matmul(model: ir.Model, gemm: ir.Node) -> None:

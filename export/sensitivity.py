@@ -7,6 +7,7 @@ python -m export.sensitivity --bundle=bundles/a --workdir=runs/a --raw_dir=UTD-M
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         contents = read(args.bundle)
         check_int8(contents)  # before recordings are opened, which may take a while
+        if not os.access(args.bundle, os.W_OK):
+            raise ExportError(f"{args.bundle} cannot be written, where the result goes")
         run = load_run(args.workdir)
         if args.raw_dir is not None:
             run.config.dataset.raw_dir = args.raw_dir
@@ -88,8 +91,11 @@ def main(argv: list[str] | None = None) -> int:
     except (ExportError, EdgeError, HartxError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"error: {error.filename or args.bundle} cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
+        print("stopped", file=sys.stderr)
         return 1
     return 0
 

@@ -23,7 +23,7 @@ _FORBIDDEN = {
 
 
 def check(model: ir.Model) -> None:
-    """Check a finished graph: ONNX's own rules, no forbidden operator, no transpose on the video path.
+    """Check a finished graph: ONNX's own rules, no forbidden operator, no scaled Gemm, no transpose on the video path.
 
     A graph whose inputs are all of one size must have no value of unknown size either.
 
@@ -39,6 +39,11 @@ def check(model: ir.Model) -> None:
         f"  {node.op_type} {node.name}: {_FORBIDDEN[node.op_type]}"
         for node in model.graph
         if node.op_type in _FORBIDDEN
+    ]
+    problems += [
+        f"  Gemm {node.name}: its alpha and beta must be 1, others TensorRT refuses in float16"
+        for node in model.graph
+        if node.op_type == "Gemm" and any(node.attributes.get_float(name, 1.0) != 1 for name in ("alpha", "beta"))
     ]
     shaped = _with_shapes(model)
     problems += [

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LIBRARY = "libcuda.so.1"
 # CUdevice_attribute in cuda.h
-_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
+_MULTIPROCESSORS, _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 16, 75, 76
 # Where a driver names itself: on PCs and servers, on Jetsons.
 _DRIVER_FILES = ("/proc/driver/nvidia/version", "/etc/nv_tegra_release")
 
@@ -49,11 +49,13 @@ class Gpu:
       name: as the driver calls it, "Orin" for example.
       compute_capability: like "8.7".
       driver: the driver's release, and the CUDA version it serves.
+      multiprocessors: how many it has: an Orin Nano has 4 or 8, an AGX Orin 14 or 16, and both are called "Orin".
     """
 
     name: str
     compute_capability: str
     driver: str
+    multiprocessors: int
 
 
 def has_driver() -> bool:
@@ -142,13 +144,16 @@ class Cuda:
             )
 
     def _describe(self, device: c_int) -> Gpu:
-        name, major, minor, version = ctypes.create_string_buffer(256), c_int(), c_int(), c_int()
+        name, major, minor = ctypes.create_string_buffer(256), c_int(), c_int()
+        version, multiprocessors = c_int(), c_int()
         self._call("cuDeviceGetName", name, len(name), device)
         self._call("cuDeviceGetAttribute", byref(major), _CAPABILITY_MAJOR, device)
         self._call("cuDeviceGetAttribute", byref(minor), _CAPABILITY_MINOR, device)
+        self._call("cuDeviceGetAttribute", byref(multiprocessors), _MULTIPROCESSORS, device)
         self._call("cuDriverGetVersion", byref(version))
         cuda = f"CUDA {version.value // 1000}.{version.value % 1000 // 10}"
-        return Gpu(name.value.decode(), f"{major.value}.{minor.value}", f"{_driver()}, {cuda}")
+        capability = f"{major.value}.{minor.value}"
+        return Gpu(name.value.decode(), capability, f"{_driver()}, {cuda}", multiprocessors.value)
 
 
 def _driver() -> str:

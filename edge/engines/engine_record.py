@@ -16,7 +16,7 @@ from edge.errors import EdgeError
 
 ENGINE_FILE = "engine"
 RECORD_FILE = "engine.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def read_record(folder: Path, tensorrt_version: str, gpu: Gpu) -> Dict[str, Any]:
@@ -42,6 +42,7 @@ def read_record(folder: Path, tensorrt_version: str, gpu: Gpu) -> Dict[str, Any]
             "TensorRT version": (record["tensorrt_version"], tensorrt_version),
             "GPU": (built_for["name"], gpu.name),
             "compute capability": (built_for["compute_capability"], gpu.compute_capability),
+            "number of multiprocessors": (built_for["multiprocessors"], gpu.multiprocessors),
         }
         model = folder / source["file"]
         expected[f"sha256 of {source['file']}"] = (source["sha256"], sha256_of(model) if model.is_file() else "no file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -81,6 +82,8 @@ def describe(plan: Plan, by_name: bool) -> List[str]:
             "scales": "calibration.json, by IInt8EntropyCalibrator2" if build.calibrated else "those of the file",
             "sha256": build.source_sha256,
         }
+        if build.otherwise is not None:
+            rows["otherwise"] = f"{build.otherwise.source}, builder {' '.join(build.otherwise.builder_flags)}"
         if not build.profiles:
             rows["batch"] = "fixed by the file"
         for entry in build.profiles:
@@ -119,6 +122,8 @@ def make(bundle: Bundle, plan: Plan, wish: Wish, device: Device, iterations: int
     Raises:
       EdgeError: if no engine can be built, none may be kept, or the disk is full. What was there stays.
     """
+    if not os.access(str(bundle.path), os.W_OK):
+        raise EdgeError(f"{bundle.path} cannot be written, where the engine goes")
     builds = _without_hopeless_int8(plan, wish, device)
     inputs = make_inputs(builds[0].inputs)
     built: Dict[str, Built] = {}
@@ -138,7 +143,7 @@ def make(bundle: Bundle, plan: Plan, wish: Wish, device: Device, iterations: int
     candidates = judge(bundle, times)
     choice = choose(candidates, plan.max_drop, by_name=_by_name(wish))
     kept = built[choice.kept.precision]
-    plan = replace(plan, builds=tuple(build for build in builds if build.precision in built))
+    plan = replace(plan, builds=tuple(built[build.precision].build for build in builds if build.precision in built))
     write_engine(bundle.path, kept.engine, _record(bundle, plan, kept, choice, candidates, built, device))
     print(f"kept {choice.why}")
     print(f"wrote {bundle.path / ENGINE_FILE}, {len(kept.engine):,} bytes; it runs on this device only")
@@ -176,10 +181,16 @@ def _build(
     print(f"building {build.precision} from {build.source}; this takes minutes", flush=True)
     start = time.perf_counter()
     cache_file = bundle.path / TIMING_CACHE_FILE
-    engine = build_engine(device.trt, device.logger, plan, build, bundle.path, cache_file)
-    build_s = time.perf_counter() - start
-    print(f"{build_s:8.1f} s  {build.precision}: {len(engine):,} bytes")
-    return Built(build, engine, build_s), _start(device, build.precision, engine, inputs)
+    try:
+        engine = build_engine(device.trt, device.logger, plan, build, bundle.path, cache_file)
+        build_s = time.perf_counter() - start
+        print(f"{build_s:8.1f} s  {build.precision}: {len(engine):,} bytes")
+        return Built(build, engine, build_s), _start(device, build.precision, engine, inputs)
+    except EdgeError as error:
+        if build.otherwise is None:
+            raise
+        print(f"{build.precision} from {build.source} is left out: {error}")
+    return _build(bundle, plan, build.otherwise, device, inputs)
 
 
 def _start(device: Device, precision: str, engine: bytes, inputs: Mapping[str, np.ndarray]) -> Runner:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -58,6 +58,7 @@ class Build:
       inputs: name to the shape that it is timed with.
       profiles: of the inputs whose batch is dynamic.
       why: the reason for it being built like this.
+      otherwise: what is built if TensorRT refuses this; None for nothing.
     """
 
     precision: str
@@ -70,6 +71,7 @@ class Build:
     inputs: Mapping[str, Tuple[int, ...]]
     profiles: Tuple[Profile, ...]
     why: str
+    otherwise: Optional[Build] = None
 
 
 @dataclass(frozen=True)
@@ -148,12 +150,16 @@ def make_plan(bundle: Bundle, version: str, wish: Wish) -> Plan:
 
 def _float_build(case: _Case, notes: List[str]) -> Build:
     """Return the build in half precision; in fp32 where half cannot be had and was not asked for by name."""
+    by_flag = None
+    if case.release.precision_flags and "fp32" in case.bundle.precisions:
+        why = "the flag FP16 lets TensorRT choose between half and single precision, layer by layer"
+        by_flag = _build(case, "fp16", "fp32", builder_flags=("FP16",), why=why)
     if case.release.strongly_typed and "fp16" in case.bundle.precisions:
         why = "strongly typed: precisions are those of the fp16 file, which the exporter checked"
-        return _build(case, "fp16", "fp16", network_flags=("STRONGLY_TYPED",), why=why)
-    if case.release.precision_flags:
-        why = "the flag FP16 lets TensorRT choose between half and single precision, layer by layer"
-        return _build(case, "fp16", "fp32", builder_flags=("FP16",), why=why)
+        typed = _build(case, "fp16", "fp16", network_flags=("STRONGLY_TYPED",), why=why)
+        return replace(typed, otherwise=by_flag)
+    if by_flag is not None:
+        return by_flag
     missing = f"TensorRT {case.version} takes precisions from the file alone, and the bundle has no fp16 model"
     if case.wish.precision == "fp16":
         raise EdgeError(f"--precision=fp16 was given; {missing}\n  Export again with onnx-fp16 among --formats")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Mapping
 
 from edge.engines.engine_record import ENGINE_FILE, FORMAT_VERSION, RECORD_FILE
 from edge.errors import EdgeError
@@ -20,28 +20,40 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
       EdgeError: if the disk is full or the folder cannot be written.
     """
-    partial = path.with_name(f".{path.name}.tmp")
+    write_files({path: content})
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: all of them, or none and what was there stays.
+
+    Raises:
+      EdgeError: if the disk is full or the folder cannot be written.
+    """
+    partial = {path: path.with_name(f".{path.name}.tmp") for path in contents}
     try:
-        with open(str(partial), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # some file systems only then say that they are full
-        os.replace(str(partial), str(path))
+        for path, content in contents.items():
+            with open(str(partial[path]), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # some file systems only then say that they are full
+        for path in contents:
+            os.replace(str(partial[path]), str(path))
     except OSError as error:
-        if partial.exists():
-            partial.unlink()
         kept = "the one that was there is unchanged" if path.exists() else "nothing was left behind"
         raise EdgeError(
             f"{path} cannot be written: {error.strerror or error}; {kept}\n"
-            f"  {len(content):,} bytes are needed, and the right to write into {path.parent}"
+            f"  {sum(map(len, contents.values())):,} bytes are needed, and the right to write into {path.parent}"
         ) from error
+    finally:
+        for file_left in partial.values():
+            if file_left.exists():
+                file_left.unlink()
 
 
 def write_engine(folder: Path, engine: bytes, record: Dict[str, Any]) -> None:
     """Write an engine and its record.
 
-    The record says what the engine's hash is and is written last, so that an engine of which the record was not
-    written is refused.
+    The record says what the engine's hash is, so that one without the other is refused.
 
     Args:
       folder: the bundle's folder.
@@ -52,6 +64,6 @@ def write_engine(folder: Path, engine: bytes, record: Dict[str, Any]) -> None:
       EdgeError: if it cannot be written.
     """
     facts = {"sha256": hashlib.sha256(engine).hexdigest(), "size_bytes": len(engine)}
-    write_file(folder / ENGINE_FILE, engine)
     values = {"format_version": FORMAT_VERSION, "engine": facts, **record}
-    write_file(folder / RECORD_FILE, (json.dumps(values, indent=1) + "\n").encode())
+    text = (json.dumps(values, indent=1) + "\n").encode()
+    write_files({folder / ENGINE_FILE: engine, folder / RECORD_FILE: text})

@@ -31,7 +31,7 @@ def jetson(tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
 
     class Cuda:
-        gpu = Gpu("Orin", "8.7", "R36, CUDA 12.6")
+        gpu = Gpu("Orin", "8.7", "R36, CUDA 12.6", 16)
 
     monkeypatch.setattr(device, "Cuda", Cuda)
     return tmp_path

@@ -24,7 +24,7 @@ from tests.export.fake_tensorrt import FakeCuda, World, make_tensorrt
 from tests.export.tensorrt_bundle import DEPTH, write_bundle
 from tests.export.tensorrt_names import read_api
 
-ORIN = Gpu("Orin", "8.7", "R36, CUDA 12.6")
+ORIN = Gpu("Orin", "8.7", "R36, CUDA 12.6", 16)
 RELEASES = [release for release in read_api() if release != "rtx"]
 
 
@@ -80,7 +80,7 @@ def test_the_recogniser_runs_the_engine_that_export_wrote(release, device, tmp_p
     ("release", "gpu", "reason"),
     [
         ("10.13.3.9", ORIN, "TensorRT version(.|\n)*says 10.3.0, here it is 10.13.3.9"),
-        ("10.3.0", Gpu("Thor", "11.0", "R38"), "GPU(.|\n)*says Orin, here it is Thor"),
+        ("10.3.0", Gpu("Thor", "11.0", "R38", 20), "GPU(.|\n)*says Orin, here it is Thor"),
     ],
 )
 def test_an_engine_of_another_device_is_refused_by_name_and_passed_over_by_itself(release, gpu, reason, device, folder):

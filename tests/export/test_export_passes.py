@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from collections import Counter
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export import passes, structure
+from export import openvino, passes, structure
 from export.errors import ExportError
 from export.session import Session
 
@@ -75,7 +77,16 @@ TRANSPOSED_SUM = """agraph (float[batch,3,2,4,5] x) => (float[batch,3] y) <int64
   y = ReduceSum<keepdims=0>(positive, axes)
 }"""
 
+GEMM_WITHOUT_BIAS = """agraph (float[batch,2] x) => (float[batch,4] y)
+<float[2,4] u = {1,2,3,4,5,6,7,8}, float zero = {0}> {
+  positive = Relu(x)
+  y = Gemm<alpha=1.0, beta=0.0>(positive, u, zero)
+}"""
+GEMM_WITH_ZEROS = GEMM_WITHOUT_BIAS.replace("beta=0.0", "beta=1.0")
+
 PATTERNS = {
+    "gemm without bias": (GEMM_WITHOUT_BIAS, passes.write_products_as_matmul, {"Relu": 1, "MatMul": 1}),
+    "gemm with a bias of zeros": (GEMM_WITH_ZEROS, passes.write_products_as_matmul, {"Relu": 1, "MatMul": 1}),
     "reshaped gemm": (RESHAPED_GEMM, passes.write_products_as_matmul, {"MatMul": 1, "Add": 1}),
     "padded pool": (PADDED_POOL, passes.pad_inside_max_pool, {"Relu": 1, "MaxPool": 1}),
     "transposed sum": (TRANSPOSED_SUM, passes.absorb_transpose_into_sum, {"Relu": 1, "ReduceSum": 1}),
@@ -94,6 +105,8 @@ def test_pass_rewrites_its_pattern_and_keeps_the_outputs(pattern, seed, batch):
 
 
 LOOKALIKES = {
+    "gemm with a bias": (GEMM_WITH_ZEROS.replace("zero = {0}", "zero = {3}"), passes.write_products_as_matmul),
+    "gemm without bias, halved": (GEMM_WITHOUT_BIAS.replace("alpha=1.0", "alpha=0.5"), passes.write_products_as_matmul),
     "gemm that is scaled": (RESHAPED_GEMM.replace("transB=1", "transB=1, alpha=0.5"), passes.write_products_as_matmul),
     "padding below zero": (PADDED_POOL.replace("Relu(x)", "Identity(x)"), passes.pad_inside_max_pool),
     "padding of ones": (PADDED_POOL.replace("zero = {0}", "zero = {1}"), passes.pad_inside_max_pool),
@@ -170,9 +183,27 @@ def test_same_trace_gives_the_same_file(fusion):
     [
         (TRANSPOSED_SUM.replace(" x", " video").replace("(x", "(video"), "Transpose"),
         (SHAPES, "Shape"),
+        (GEMM_WITHOUT_BIAS, "alpha and beta must be 1"),
         (PADDED_POOL.replace("Relu(x)", "Nonsense(x)"), "not valid ONNX"),
     ],
 )
 def test_unfit_graphs_are_refused(text, message):
     with pytest.raises(ExportError, match=message):
         structure.check(ir.from_proto(parse(text)))
+
+
+def no_room(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("place", "rewrite"),
+    [
+        ("export.passes.onnxruntime.InferenceSession", lambda m: passes.optimise_with_onnxruntime(ir.from_proto(m))),
+        ("export.openvino.onnx.save", openvino.convert),
+    ],
+)
+def test_a_full_temporary_folder_is_one_clear_error(monkeypatch, place, rewrite):
+    monkeypatch.setattr(place, no_room)
+    with pytest.raises(ExportError, match=rf"(write it|written) to {tempfile.gettempdir()}.*No space left"):
+        rewrite(parse(GEMM_WITHOUT_BIAS))

@@ -14,8 +14,8 @@ import pytest
 
 from edge.engines.cuda import Gpu
 from edge.errors import EdgeError
+from export.tensorrt import builder, command, record
 from export.tensorrt import choose as choosing
-from export.tensorrt import command
 from export.tensorrt.__main__ import main
 from export.tensorrt.choose import Candidate, choose
 from tests.export.fake_tensorrt import FakeCuda, World, make_tensorrt
@@ -24,7 +24,7 @@ from tests.export.tensorrt_names import read_api
 
 RELEASES = list(read_api())
 BOTH = {"fp32": 0.9, "int8": 0.898}
-ORIN = Gpu("Orin", "8.7", "R36, CUDA 12.6")
+ORIN = Gpu("Orin", "8.7", "R36, CUDA 12.6", 16)
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_a_drop_of_exactly_the_budget_holds_it():
 
 def test_a_gpu_without_int8_gets_half_precision(device, world, folder, capsys):
     world.int8 = False
-    device("8.6.1", Gpu("NVIDIA Tegra X1", "5.3", "R32"))
+    device("8.6.1", Gpu("NVIDIA Tegra X1", "5.3", "R32", 1))
     assert build(folder) == 0
     assert [made["precision"] for made in world.built] == ["fp16"]
     assert "NVIDIA Tegra X1 (compute capability 5.3) has no int8 arithmetic" in capsys.readouterr().out
@@ -209,13 +209,18 @@ def another_release(folder, device):
 
 
 def another_gpu(folder, device):
-    device("10.3.0", Gpu("Thor", "11.0", "R38"))
+    device("10.3.0", Gpu("Thor", "11.0", "R38", 20))
     return "GPU(.|\n)*says Orin, here it is Thor"
 
 
 def another_capability(folder, device):
-    device("10.3.0", Gpu("Orin", "8.6", "R36"))
+    device("10.3.0", Gpu("Orin", "8.6", "R36", 16))
     return "compute capability"
+
+
+def another_module(folder, device):
+    device("10.3.0", Gpu("Orin", "8.7", "R36", 8))
+    return "number of multiprocessors(.|\n)*says 16, here it is 8"
 
 
 def another_model(folder, device):
@@ -254,7 +259,7 @@ def record_without_a_field(folder, device):
 
 
 def record_of_another_format(folder, device):
-    (folder / "engine.json").write_text(json.dumps({**record_of(folder), "format_version": 2}))
+    (folder / "engine.json").write_text(json.dumps({**record_of(folder), "format_version": 3}))
     return "format version"
 
 
@@ -264,6 +269,7 @@ FAULTS = [
     another_release,
     another_gpu,
     another_capability,
+    another_module,
     another_model,
     no_record,
     no_engine,
@@ -315,6 +321,24 @@ def test_one_engine_that_fails_leaves_the_other(device, world, folder, capsys, l
     assert world.memory == {}
 
 
+def test_an_fp16_model_that_is_refused_gives_way_to_the_flag(device, world, tmp_path, capsys, monkeypatch):
+    device("10.3.0")
+    folder = write_bundle(tmp_path / "b", top1={"fp32": 0.9, "fp16": 0.9})
+    real = builder.build_engine
+
+    def refuse(trt, logger, plan, build, *more):
+        if build.source == "model.fp16.onnx":
+            raise EdgeError("Float and Half")
+        return real(trt, logger, plan, build, *more)
+
+    monkeypatch.setattr(command, "build_engine", refuse)
+    assert build(folder) == 0
+    assert "fp16 from model.fp16.onnx is left out: Float and Half" in capsys.readouterr().out
+    record = record_of(folder)
+    assert (record["precision"], record["source"]["file"]) == ("fp16", "model.fp32.onnx")
+    assert [entry["builder_flags"] for entry in record["plan"]["builds"]] == [["FP16"]]
+
+
 def test_a_model_that_the_parser_refuses_names_its_complaint(device, world, folder, capsys, monkeypatch):
     device("10.3.0")
     monkeypatch.setattr("tests.export.fake_tensorrt.read_header", refuse)
@@ -324,6 +348,34 @@ def test_a_model_that_the_parser_refuses_names_its_complaint(device, world, fold
 
 def refuse(path):
     raise EdgeError("no such operator")
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_what_cannot_be_written_leaves_engine_and_record_as_they_were(built, monkeypatch, fault):
+    """Both, and not one of each."""
+    before = {name: (built / name).read_bytes() for name in ("engine", "engine.json")}
+    real, calls = os.fsync, []
+
+    def second_fails(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 2:
+            raise fault
+        real(descriptor)
+
+    monkeypatch.setattr("export.tensorrt.record.os.fsync", second_fails)
+    with pytest.raises(EdgeError if isinstance(fault, OSError) else KeyboardInterrupt):
+        record.write_engine(built, b"another engine", {"precision": "fp16"})
+    assert {name: (built / name).read_bytes() for name in before} == before
+    assert not list(built.glob(".*"))
+
+
+def test_a_bundle_that_cannot_be_written_is_refused_before_anything_is_built(
+    device, world, folder, monkeypatch, capsys
+):
+    device("10.3.0")
+    monkeypatch.setattr(command.os, "access", lambda *_: False)
+    assert build(folder) == 1
+    assert "cannot be written, where the engine goes" in capsys.readouterr().err and world.built == []
 
 
 def test_infinite_logits_are_an_error(device, world, folder, capsys):
@@ -354,7 +406,9 @@ def full_disk(_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_an_engine_whose_record_was_not_written_is_refused(built, world, device, capsys, monkeypatch):
+def test_where_the_record_cannot_be_written_the_engine_that_was_there_is_still_good(
+    built, world, device, capsys, monkeypatch
+):
     written = []
 
     def fsync(_):
@@ -365,8 +419,7 @@ def test_an_engine_whose_record_was_not_written_is_refused(built, world, device,
     world.latency_ms["int8"] = 7.0
     monkeypatch.setattr(os, "fsync", fsync)
     assert build(built) == 1
-    assert build(built, "--check") == 1
-    assert "is not for this device and bundle" in capsys.readouterr().err
+    assert len(written) == 4 and build(built, "--check") == 0
 
 
 def test_too_little_memory_on_the_gpu_is_an_error(device, world, folder, capsys, monkeypatch):

@@ -27,7 +27,7 @@ int cuInit(unsigned flags) { return flags ? 1 : getenv("NO_GPU") ? 100 : 0; }
 int cuDeviceGet(int *device, int ordinal) { *device = 5; return ordinal; }
 int cuDeviceGetName(char *name, int size, int device) { strncpy(name, "Orin", size); return device != 5; }
 int cuDeviceGetAttribute(int *value, int which, int device) {
-  *value = which == 75 ? 8 : which == 76 ? 7 : -1; return device != 5; }
+  *value = which == 75 ? 8 : which == 76 ? 7 : which == 16 ? 14 : -1; return device != 5; }
 int cuDriverGetVersion(int *version) { *version = 12060; return 0; }
 int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &context_object; return device != 5; }
 int cuCtxSetCurrent(void *context) { current = context == &context_object; return !current; }
@@ -61,7 +61,7 @@ def driver(tmp_path_factory) -> str:
 
 def test_gpu_is_described(driver):
     gpu = Cuda(driver).gpu
-    assert (gpu.name, gpu.compute_capability) == ("Orin", "8.7")
+    assert (gpu.name, gpu.compute_capability, gpu.multiprocessors) == ("Orin", "8.7", 14)
     assert gpu.driver.endswith("CUDA 12.6")
 
 

@@ -92,6 +92,12 @@ def test_an_fp16_model_is_taken_as_it_is_where_networks_are_strongly_typed(with_
     first = make_plan(with_fp16, release, Wish()).builds[0]
     assert (first.precision, first.source, first.network_flags) == ("fp16", "model.fp16.onnx", TYPED)
     assert first.builder_flags == ()
+    otherwise = first.otherwise and (
+        first.otherwise.source,
+        first.otherwise.network_flags,
+        first.otherwise.builder_flags,
+    )
+    assert otherwise == (("model.fp32.onnx", (), ("FP16",)) if release == "10.3.0" else None)
 
 
 @pytest.mark.parametrize("release", EXPECTED)

@@ -13,7 +13,7 @@ from edge.engines.tensorrt import Runner
 from edge.errors import EdgeError
 from tests.export.fake_tensorrt import FakeCuda, World, make_tensorrt
 
-ORIN = Gpu("Orin", "8.7", "R36, CUDA 12.6")
+ORIN = Gpu("Orin", "8.7", "R36, CUDA 12.6", 16)
 
 
 @pytest.fixture
