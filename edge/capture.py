@@ -76,6 +76,7 @@ class NewestFrame:
         self._frame: Optional[Frame] = None
         self._error: Optional[BaseException] = None
         self._woken = False
+        self._left = False
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
@@ -104,7 +105,9 @@ class NewestFrame:
     def close(self) -> None:
         self._stop.set()
         self._thread.join(_JOIN_S)
-        if not self._thread.is_alive():
+        with self._changed:
+            self._left = not self._ended  # it still reads: the thread closes the source when that returns
+        if not self._left:
             self._source.close()
 
     def _run(self) -> None:
@@ -120,6 +123,9 @@ class NewestFrame:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+            left = self._left
+        if left:
+            self._source.close()
 
     def _put(self, frame: Frame) -> None:
         with self._changed:

@@ -105,8 +105,9 @@ def clock_of(given: Mapping[str, Any], rates_hz: Mapping[str, Optional[float]], 
         rate_hz = rates_hz.get(modality)
         if isinstance(value, Recording):
             value, rate_hz = value.values, rate_hz or value.rate_hz
-        if isinstance(value, Track):
-            value, rate_hz = value.values, len(value.values) / value.duration_s
+        if isinstance(value, Track):  # from its beginning on, though its first entry may be late
+            rate_hz = 1 / (value.duration_s - float(value.time_s[-1]))
+            return ArraySource(None, rate_hz, count=round(value.duration_s * rate_hz), real_time=real_time)
         if value is None or not hasattr(value, "__len__"):
             continue
         if rate_hz is None:

@@ -6,8 +6,9 @@ capture in a thread of its own, window, engine, smoothing, events. Decoding is n
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from edge.sources import ArraySource
 _RATES_HZ = {"video": 30.0, "skeleton": 30.0, "inertial": 50.0}
 _SETTLED = 0.2  # the share of the time after which memory should no longer grow
 _RESIDENT_FIELD = "VmRSS:"
+_PARTS = ("decode_ms", "preprocess_ms", "inference_ms", "smoothing_ms", "waiting_ms")
 
 
 @dataclass(frozen=True)
@@ -101,47 +103,51 @@ def measure_stream(
         real_time=True,
         options=StreamOptions(stride=stride),
     )
-    predictions: List[Predicted] = []
+    kept = _Kept()
     actions, settled_bytes = 0, None
     for event in events:
         actions += isinstance(event, Started)
         if isinstance(event, Predicted):
-            predictions.append(event)
+            kept.add(event)
             if settled_bytes is None and event.time_s >= seconds * _SETTLED:
                 settled_bytes = status_bytes(_RESIDENT_FIELD)
-    if not predictions:
+    if not kept.total_ms:
         window_s = recognizer.bundle.window.duration_s
         raise EdgeError(f"{seconds:g} s of a stream were asked for; more than a window of {window_s:g} s is expected")
     end_bytes = status_bytes(_RESIDENT_FIELD)
     grown = None if end_bytes is None or settled_bytes is None else end_bytes - settled_bytes
-    return _summarise(recognizer, predictions, clock_hz, seconds, stride, actions, grown)
+    return StreamTimes(
+        camera_rate_hz=clock_hz,
+        seconds=seconds,
+        predictions=len(kept.total_ms),
+        dropped_frames=kept.dropped_frames,
+        stride=stride or recognizer.bundle.window.stride,
+        widest_stride=kept.stride,
+        latency_ms=percentiles(kept.total_ms),
+        parts_ms={name: float(np.median(values)) for name, values in kept.parts_ms.items()},
+        actions=actions,
+        memory_growth_bytes=grown,
+    )
+
+
+class _Kept:
+    """What is kept of predictions: numbers alone, as whole ones would count as memory that the stream has grown by."""
+
+    def __init__(self) -> None:
+        self.total_ms = array("d")
+        self.parts_ms = {name: array("d") for name in _PARTS}
+        self.stride = self.dropped_frames = 0
+
+    def add(self, event: Predicted) -> None:
+        """Take one."""
+        self.total_ms.append(event.latency.total_ms)
+        for name, values in self.parts_ms.items():
+            values.append(getattr(event.latency, name))
+        self.stride = max(self.stride, event.stride)
+        self.dropped_frames = event.dropped_frames
 
 
 def _tiled(values: Optional[np.ndarray], seconds: float, rate_hz: float) -> Optional[np.ndarray]:
     if values is None:
         return None
     return values[np.arange(int(seconds * rate_hz)) % len(values)]
-
-
-def _summarise(
-    recognizer: ActionRecognizer,
-    predictions: List[Predicted],
-    rate_hz: float,
-    seconds: float,
-    stride: Optional[int],
-    actions: int,
-    grown: Optional[int],
-) -> StreamTimes:
-    parts = ("decode_ms", "preprocess_ms", "inference_ms", "smoothing_ms", "waiting_ms")
-    return StreamTimes(
-        camera_rate_hz=rate_hz,
-        seconds=seconds,
-        predictions=len(predictions),
-        dropped_frames=predictions[-1].dropped_frames,
-        stride=stride or recognizer.bundle.window.stride,
-        widest_stride=max(event.stride for event in predictions),
-        latency_ms=percentiles([event.latency.total_ms for event in predictions]),
-        parts_ms={name: float(np.median([getattr(event.latency, name) for event in predictions])) for name in parts},
-        actions=actions,
-        memory_growth_bytes=grown,
-    )

@@ -100,7 +100,8 @@ class MediaPipeSkeleton:
             raise EdgeError(f"skeletons by MediaPipe need the package mediapipe: {error}\n  {INSTALL}") from None
         if not hasattr(mediapipe, "solutions"):
             raise EdgeError(
-                f"mediapipe {mediapipe.__version__} comes without its pose model; 0.10.21 is expected\n  {INSTALL}"
+                f"mediapipe {mediapipe.__version__} has no pose model in it; 0.10.21 (on ARM 0.10.18) is expected\n"
+                f"  {INSTALL}"
             )
         self._pose: Any = mediapipe.solutions.pose.Pose(model_complexity=complexity)
 

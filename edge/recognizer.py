@@ -13,7 +13,7 @@ import numpy as np
 
 from edge.bundle import Bundle, read_bundle
 from edge.checks import check_entries, check_times
-from edge.engines import Engine, EngineOptions, load_engine
+from edge.engines import Engine, EngineOptions, TakingTurns, load_engine
 from edge.engines.choice import choose
 from edge.errors import EdgeError
 from edge.preprocess import prepare_clip
@@ -64,13 +64,13 @@ class ActionRecognizer:
 
     Attributes:
       bundle: what the bundle says.
-      engine: the engine with the model in it.
+      engine: the engine with the model in it. Several threads may use a recogniser; they take turns with this.
       precision: the precision that was picked.
     """
 
     def __init__(self, bundle: Bundle, engine: Engine, precision: str) -> None:
         self.bundle = bundle
-        self.engine = engine
+        self.engine = TakingTurns(engine)
         self.precision = precision
 
     @classmethod

@@ -14,13 +14,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Dict, Mapping, MutableMapping, Optional, Set
 
-import numpy as np
 from fastapi import Depends, FastAPI, Form, Request, UploadFile, WebSocket, WebSocketDisconnect
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from edge.engines import Engine
 from edge.errors import EdgeError, suggestion
 from edge.events import Predicted, as_dict
 from edge.items import SKELETON_SUFFIXES, VIDEO_SUFFIXES, Item
@@ -39,29 +37,14 @@ _SUFFIXES = (*VIDEO_SUFFIXES, *SKELETON_SUFFIXES)
 _GONE = (WebSocketDisconnect, RuntimeError, OSError)  # by version, what sending to a client that has gone raises
 
 
-class TakingTurns:
-    """An engine that several threads may call: one at a time. Waiting for it counts as its own time."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.name = engine.name
-        self._engine = engine
-        self._lock = threading.Lock()
-
-    def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the output, as `edge.engines.Engine` does."""
-        with self._lock:
-            return self._engine.run(inputs)
-
-
 def create_app(recognizer: ActionRecognizer, max_upload_bytes: int) -> FastAPI:
     """Return the server of a recogniser.
 
     Args:
-      recognizer: whose bundle and engine; nothing else may call the engine from now on.
+      recognizer: whose bundle and engine.
       max_upload_bytes: the largest request that is read.
     """
     bundle, precision = recognizer.bundle, recognizer.precision
-    shared = ActionRecognizer(bundle, TakingTurns(recognizer.engine), precision)  # type: ignore[arg-type]
     app = FastAPI(title="hartx", description=f"{bundle.model}: actions from {bundle.reads}.")
     pool = ThreadPoolExecutor(MOST_STREAMS, thread_name_prefix="stream")
     watched: Set[_Watch] = set()
@@ -97,7 +80,7 @@ def create_app(recognizer: ActionRecognizer, max_upload_bytes: int) -> FastAPI:
         with tempfile.TemporaryDirectory(prefix="hartx-") as folder:
             try:
                 item = Item(**{kind: _save(upload, Path(folder, kind)) for kind, upload in uploads.items()})
-                return asdict(predict_files(shared, item, rates_hz))
+                return asdict(predict_files(recognizer, item, rates_hz))
             except EdgeError as error:
                 return _mistake(re.sub(rf"{re.escape(folder)}/\w+/", "", str(error)), 400)
 
@@ -108,7 +91,7 @@ def create_app(recognizer: ActionRecognizer, max_upload_bytes: int) -> FastAPI:
             await _refuse(socket, f"{MOST_STREAMS} streams are watched already; try again later", _CLOSE_LATER)
             return
         try:
-            watch = _Watch(socket, shared, _stream_options(socket.query_params))
+            watch = _Watch(socket, recognizer, _stream_options(socket.query_params))
         except EdgeError as error:
             await _refuse(socket, str(error), _CLOSE_MISTAKE)
             return

@@ -149,13 +149,17 @@ class SlidingWindow:
         self._time_s = -math.inf
         self._newest = -1
         self._predicted: Optional[int] = None
-        self._has_video = False
+        self._picture: Optional[np.ndarray] = None
+        self._picture_at = 0  # the instant of it
         for modality in self._others:
             self._others[modality] = RecentEntries()
 
     def breaks(self, time_s: float) -> bool:
-        """Return whether nothing of a whole window before `time_s` was seen: what follows is another scene."""
-        return self._origin_s is not None and time_s - self._time_s > self._duration_s
+        """Return whether what follows is another scene: nothing of a whole window before `time_s` was seen.
+
+        So it is where a source's clock was set back, as that of a camera that was plugged in again.
+        """
+        return self._origin_s is not None and not -self.step_s <= time_s - self._time_s <= self._duration_s
 
     def add(self, time_s: float, frame: Optional[np.ndarray]) -> bool:
         """Take the newest frame; return whether it was sampled.
@@ -163,7 +167,7 @@ class SlidingWindow:
         Args:
           time_s: when it was taken, later than the one before.
           frame: (H, W, 3) uint8 RGB or (H, W) uint16 depth, as the bundle reads; None if there is no video: the
-            instants go on without.
+            instants go on with the last one, and without after a window.
         """
         if self._origin_s is None:
             self._origin_s = time_s
@@ -172,10 +176,10 @@ class SlidingWindow:
         if newest <= self._newest:
             return False
         if frame is not None and self._video is not None:
-            prepared = self._video.prepare(frame)
+            self._picture, self._picture_at = self._video.prepare(frame), newest
+        if self._picture is not None:
             for instant in range(max(self._newest + 1, newest - self._frames + 1), newest + 1):
-                self._video.put(instant % self._frames, prepared)
-            self._has_video = True
+                self._video.put(instant % self._frames, self._picture)
         self._newest = newest
         return True
 
@@ -229,10 +233,11 @@ class SlidingWindow:
             for modality in self._specs:
                 self._inputs[self._names[modality]][:] = 0
         if self._video_modality is not None:
-            if self._has_video:
-                first = (self._newest + 1) % self._frames
-                self._video.read(first, self._inputs[self._names[self._video_modality]][0])
+            video = self._inputs[self._names[self._video_modality]]
+            if self._picture is not None and self._newest - self._picture_at < self._frames:
+                self._video.read((self._newest + 1) % self._frames, video[0])
             else:
+                video[:] = 0
                 missing.insert(0, self._video_modality)
         since = self.stride if self._predicted is None else self._newest - self._predicted
         self._predicted = self._newest

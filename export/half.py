@@ -33,7 +33,7 @@ HEADROOM = 2.0
 _SUMS = ("ReduceSum", "ReduceMean", "ReduceProd", "ReduceL2", "ReduceSumSquare", "GlobalAveragePool")
 _FUNCTIONS = ("Softmax", "LogSoftmax", "Exp", "Log", "Pow", "Sqrt", "Reciprocal")
 # What onnx-tensorrt makes wrong of float16. Mean: it writes its factor, 1/N, as a float32 into a float16 constant, of
-# which 0 is left for two inputs, so that all that is averaged is lost. LSTM: up to 10.6 at least, no longer in 10.15, it
+# which 0 is left for two inputs, so that all that is averaged is lost. LSTM: up to 10.6 at least, not in 10.15, it
 # begins with float32 states, which a strongly typed network refuses beside float16 weights.
 _MISREAD = ("Mean", "LSTM")
 _FLOAT_OPERATORS = frozenset((*_SUMS, *_FUNCTIONS, *_MISREAD, "LayerNormalization", "InstanceNormalization", "Cast"))

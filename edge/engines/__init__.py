@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Protocol, Tuple
@@ -73,6 +74,23 @@ class Engine(Protocol):
         Raises:
           EdgeError: if the inputs do not fit the model.
         """
+
+
+class TakingTurns:
+    """An engine that several threads may call: one at a time. Waiting for it counts as its own time.
+
+    Without it two streams, or a stream and a prediction, would get each other's answers.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.name = engine.name
+        self._engine = engine
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the output, as `Engine` does."""
+        with self._lock:
+            return self._engine.run(inputs)
 
 
 @dataclass(frozen=True)

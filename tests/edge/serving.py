@@ -14,7 +14,7 @@ pytest.importorskip("fastapi", reason="edge/requirements-server.txt is not insta
 ws_client = pytest.importorskip("websockets.sync.client", reason="edge/requirements-server.txt is not installed")
 from websockets.exceptions import ConnectionClosed  # noqa: E402
 
-from edge.service import MOST_STREAMS, TakingTurns, create_app  # noqa: E402, F401
+from edge.service import MOST_STREAMS, create_app  # noqa: E402, F401
 
 # How uvicorn's newest version for Python 3.8 calls websockets, which nobody but they can change.
 known_warnings = pytest.mark.filterwarnings("ignore:remove second argument of ws_handler:DeprecationWarning")

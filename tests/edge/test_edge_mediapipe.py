@@ -79,7 +79,7 @@ def test_a_mediapipe_without_the_model_is_refused(monkeypatch):
         __version__ = "0.10.99"
 
     monkeypatch.setitem(sys.modules, "mediapipe", Later())
-    with pytest.raises(EdgeError, match=r"0\.10\.99 comes without"):
+    with pytest.raises(EdgeError, match=r"0\.10\.99 has no pose model"):
         MediaPipeSkeleton()
 
 

@@ -23,8 +23,9 @@ import pytest
 
 import edge
 from edge import ActionRecognizer, predict, serve
+from edge.engines import TakingTurns
 from edge.errors import EdgeError
-from tests.edge.serving import TakingTurns, known_warnings, served, told, ws_client
+from tests.edge.serving import known_warnings, served, told, ws_client
 
 REPOSITORY = Path(edge.__file__).resolve().parents[1]
 pytestmark = known_warnings

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from edge import ActionRecognizer, EdgeError
+from edge import ActionRecognizer, EdgeError, capture
 from edge.events import Ended, Notice, Predicted, Started, as_dict
 from edge.media import read_video
 from edge.runtime import StreamOptions
@@ -370,3 +371,42 @@ def test_skeletons_that_do_not_fit_are_refused(make_bundle, write_video, skeleto
         ActionRecognizer.from_bundle(make_bundle("rgb")).stream(path, skeletons)
     with pytest.raises(EdgeError, match="rate is not known"):
         ActionRecognizer.from_bundle(make_bundle("skeleton")).stream(None, skeletons)
+
+
+def test_a_source_that_still_reads_when_the_stream_ends_is_closed_when_it_has_read(monkeypatch):
+    monkeypatch.setattr(capture, "_JOIN_S", 0.01)
+    reads, goes_on = threading.Event(), threading.Event()
+
+    class Stalling(Camera):
+        def read(self):
+            reads.set()
+            goes_on.wait()
+            return None
+
+    source = Stalling([])
+    frames = capture.NewestFrame(source)
+    reads.wait()
+    frames.close()
+    assert not source.closed  # it is in use
+    goes_on.set()
+    frames._thread.join()
+    assert source.closed
+
+
+def test_streams_and_predictions_at_once_take_turns(make_bundle, skeletons):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("skeleton"))
+    recognizer = ActionRecognizer(recognizer.bundle, Slow(recognizer.engine, 0.005), "fp32")  # it asserts that
+    clips = [skeletons * scale for scale in (0.5, 1.0, 2.0)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda clip: recognizer.predict(skeleton=clip).top5, clips * 5))
+    assert found == [recognizer.predict(skeleton=clip).top5 for clip in clips] * 5
+
+
+def test_a_track_that_begins_late_is_seen_from_then_on(make_bundle, skeletons):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("skeleton"))
+    track = Track(np.concatenate([skeletons] * 10), 300 + np.arange(300) / 30)
+    predictions = of(Predicted, recognizer.stream(None, skeleton=track, options=StreamOptions(stride=1)))
+    seen = [event.time_s for event in predictions if not event.missing]
+    assert 299.9 < seen[0] < 300.7 and 309 < seen[-1] <= 310
+    assert len(seen) > 15  # an instant is 0.55 s
+    assert all(event.missing == ("skeleton",) for event in predictions if event.time_s < 299)

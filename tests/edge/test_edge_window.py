@@ -180,3 +180,28 @@ def test_joints_that_do_not_fit_are_one_error(make_bundle, edit_bundle, skeleton
         window.add(i * window.step_s, None)
     with pytest.raises(EdgeError, match=r"25, 3"):
         window.take()
+
+
+def test_a_clock_that_is_set_back_begins_another_scene(numbered):
+    window = numbered()
+    for time_s in np.arange(100.0, 105.0, 0.1):
+        window.add(time_s, np.zeros(0))
+    assert not window.breaks(105.0) and not window.breaks(104.9 - 0.01)
+    assert window.breaks(0.0) and window.breaks(104.0)
+
+
+def test_video_that_stops_stays_for_a_window_and_is_then_missing(make_bundle, depth_frames):
+    bundle = read_bundle(make_bundle("depth"))
+    window = SlidingWindow(bundle, 1)
+    step_s, frames = window.step_s, bundle.window.frames
+    for instant in range(frames):
+        window.add(instant * step_s, depth_frames[instant])
+    said = []
+    for instant in range(frames, 2 * frames + 1):
+        window.add(instant * step_s, None)
+        inputs, missing, _ = window.take()
+        said.append((missing, float(np.abs(inputs["video"]).max()) > 0))
+        if not missing:  # the last picture, since it ended
+            newest = inputs["video"][0, 0]
+            np.testing.assert_array_equal(newest[-1], newest[frames - 2 - (instant - frames)])
+    assert said == [((), True)] * (frames - 1) + [(("depth",), False)] * 2
