@@ -74,6 +74,9 @@ def from_sweep(config: ConfigDict, folder: Path) -> HeldOut:
         raise HartxError(f"{folder} is a sweep of protocol {sweep['protocol']}; loso is expected. {_how(config)}")
     if sweep["streams"] != list(config.streams):
         raise HartxError(f"{folder} is a sweep of {sweep['streams']}, the run reads {list(config.streams)}")
+    here, there = (configs.dataset_name(values) for values in (config, ConfigDict(sweep["config"])))
+    if here != there:
+        raise HartxError(f"{folder} is a sweep over {there}, the run is of {here}. {_how(config)}")
     _tell_differences(config, sweep["config"])
     parts, runs = [], []
     for run in sweep["runs"]:

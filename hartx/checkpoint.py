@@ -8,8 +8,9 @@ so a run that is killed goes on from the one before.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import orbax.checkpoint as ocp
 
@@ -36,15 +37,23 @@ class Checkpoints:
         """Return the step of the newest checkpoint, None if there is none."""
         return self._managers[which].latest_step()
 
-    def save(self, step: int, state: TrainState, best_score: float | None = None) -> None:
-        """Keep the state after `step` steps as the last one and, if a `best_score` is given, as the best one."""
-        for which in ("last",) if best_score is None else ("last", "best"):
+    def save(self, step: int, state: TrainState, best_score: float | None = None, losses: Sequence[float] = ()) -> None:
+        """Keep the state after `step` steps as the last one and, if a `best_score` is given, as the best one.
+
+        Args:
+          step: how many steps were taken.
+          state: after them.
+          best_score: of the best one; None if it is not the best.
+          losses: of the steps since a score was given, for a run that is stopped between two scores.
+        """
+        # The best one first: a run whose last step is kept is finished, and would not write another.
+        for which in ("last",) if best_score is None else ("best", "last"):
             with self._explained(which):
                 self._managers[which].save(
                     step,
                     args=ocp.args.Composite(
                         state=ocp.args.StandardSave(state),
-                        score=ocp.args.JsonSave({"score": best_score}),
+                        score=ocp.args.JsonSave({"score": best_score, "losses": list(losses)}),
                     ),
                 )
 
@@ -88,11 +97,19 @@ class Checkpoints:
 
     def best_score(self) -> float:
         """Return the score of the best checkpoint, -inf if there is none."""
-        manager = self._managers["best"]
+        return self._noted("best").get("score", float("-inf"))
+
+    def losses(self) -> list[float]:
+        """Return the `losses` that were kept with the last checkpoint; none if there is none."""
+        return self._noted("last").get("losses", [])
+
+    def _noted(self, which: str) -> dict[str, Any]:
+        """Return what stands beside the newest state; nothing if there is none."""
+        manager = self._managers[which]
         step = manager.latest_step()
         if step is None:
-            return float("-inf")
-        return manager.restore(step, args=ocp.args.Composite(score=ocp.args.JsonRestore()))["score"]["score"]
+            return {}
+        return manager.restore(step, args=ocp.args.Composite(score=ocp.args.JsonRestore()))["score"]
 
     def close(self) -> None:
         """Let go of the folders."""

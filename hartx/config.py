@@ -159,6 +159,11 @@ def check(config: ConfigDict) -> None:
         )
     if "rgb" in config.streams and config.clip.crop > config.clip.resize:
         raise HartxError(f"config.clip.crop={config.clip.crop} is larger than config.clip.resize={config.clip.resize}")
+    if config.clip.sampling == "window" and config.pretraining:
+        raise HartxError(
+            "config.clip.sampling='window' is as long as num_frames of a config's first stream, which are others for a "
+            "fusion and for the streams that it is of; give 'uniform', or no config.pretraining"
+        )
     if config.clip.sampling == "window" and set(config.streams) == {"inertial"}:
         raise HartxError(
             "config.clip.sampling='window' counts frames, and the inertial stream alone has none; "

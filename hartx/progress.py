@@ -38,7 +38,7 @@ class TrainingProgress:
         self._batch_size, self._log_steps = batch_size, log_steps
         self._pending: tuple[int, dict[str, jax.Array], list[str]] | None = None
         self._recent: list[dict[str, float]] = []
-        self._losses: list[float] = []
+        self.losses: list[float] = []  # of the steps since `mean_loss` was asked for
         self._since, self._wait_s = time.perf_counter(), 0.0
         self.last_checkpoint: int | None = start_step or None
         self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1)
@@ -95,7 +95,7 @@ class TrainingProgress:
                 + "\n  Try a smaller --config.optim.learning_rate, or float32 with --config.model.dtype"
             )
         self._recent.append(values)
-        self._losses.append(values["loss"])
+        self.losses.append(values["loss"])
         self._bar.update(self._task, completed=step)
         if step % self._log_steps == 0 or step == self._num_steps:
             self._log(step)
@@ -117,7 +117,7 @@ class TrainingProgress:
 
     def mean_loss(self) -> float:
         """Return the mean training loss since the last call."""
-        losses, self._losses = self._losses, []
+        losses, self.losses = self.losses, []
         return float(np.mean(losses))
 
     def write(self, step: int, row: dict[str, Any]) -> None:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from hartx.commit import REPOSITORY
+from hartx.config import dataset_name
 from hartx.errors import HartxError
 from hartx.spread import spread
 
@@ -34,6 +37,11 @@ class SweepResults:
     def top1(self) -> float:
         """Mean over seeds of the pooled top-1."""
         return self.summary["top1"]["mean"]
+
+    @property
+    def dataset(self) -> str:
+        """What its networks have learnt from and were tested on."""
+        return self.sweep["dataset"] if "dataset" in self.sweep else dataset_name(ConfigDict(self.sweep["config"]))
 
     @property
     def streams(self) -> list[str]:
@@ -163,6 +171,7 @@ def _trained_on(streams: Sequence[str], like: SweepResults, every: Sequence[Swee
         for results in every
         if set(results.streams) == set(streams)
         and results.sweep["protocol"] == like.sweep["protocol"]
+        and results.dataset == like.dataset
         and not results.name.startswith(ABLATION)
     ]
     return max(found, key=lambda results: results.top1, default=None)
@@ -251,7 +260,8 @@ def choose(kind: str, names: Sequence[str], every: dict[str, SweepResults]) -> l
     """Return the sweeps that a table shows: the named ones in their order, or all that it takes.
 
     Raises:
-      HartxError: if a named sweep is absent or has nothing for this table, or there is none at all.
+      HartxError: if a named sweep is absent or has nothing for this table, there is none at all, or all are of
+        several datasets.
     """
     for name in names:
         if name not in every:
@@ -263,4 +273,10 @@ def choose(kind: str, names: Sequence[str], every: dict[str, SweepResults]) -> l
     if not chosen:
         example = ABLATION + "0-plain" if kind in ("ablation", "changes") else "skeleton-loso"
         raise HartxError(f"there is no sweep for the table {kind!r}. Run one: {how_to_run(example)}")
+    datasets = sorted({results.dataset for results in chosen})
+    if not names and len(datasets) > 1:
+        raise HartxError(
+            f"a table {kind!r} that names no sweeps takes all, and there are some over {' and '.join(datasets)}, which "
+            f"do not belong together\n  Name those that it shall show in its first line, or give another --root"
+        )
     return chosen

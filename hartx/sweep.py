@@ -151,6 +151,7 @@ def _describe(sweep: Sweep, results: Sequence[Result]) -> dict[str, Any]:
         "commit": git_commit(),
         "config_name": sweep.config.name,
         "config_sha256": sweep_digest(sweep.config),
+        "dataset": configs.dataset_name(sweep.config),
         "streams": list(sweep.config.streams),
         "protocol": sweep.protocol,
         "seeds": sweep.seeds,
@@ -259,6 +260,7 @@ def _run() -> None:
                 "expected: python -m hartx.sweep --config=configs/skeleton.py --seeds=5 --protocol=loso"
             )
         speak()
+        configs.check(config.value)
         signal.signal(signal.SIGTERM, _interrupted)
         chosen = protocol.value or config.value.protocol
         sweep = Sweep(

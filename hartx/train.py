@@ -98,6 +98,7 @@ def _learn(
     checkpoint_steps = max(1, round(config.checkpoint_epochs * plan.steps_per_epoch))
     best_score = checkpoints.best_score()
     progress = TrainingProgress(workdir, start_step, plan.num_steps, config.batch_size, config.log_steps)
+    progress.losses += checkpoints.losses()
     with contextlib.closing(checkpoints), contextlib.closing(batches), progress, StopRequest() as stop:
         for step in range(start_step + 1, plan.num_steps + 1):
             asked = time.perf_counter()
@@ -120,7 +121,7 @@ def _learn(
                 stopwatch.keep()
             elif stop.made:
                 progress.flush()
-                checkpoints.save(step, state)
+                checkpoints.save(step, state, losses=progress.losses)
                 stopwatch.keep()
             if stop.made:
                 _log.info("stopping after step %d of %d, which is kept", step, plan.num_steps)

@@ -93,6 +93,14 @@ def test_no_test_subject_is_ever_fitted_on(everyone, subjects, protocol):
     assert len(held_out.runs) == len(subjects - tests)
 
 
+def test_a_sweep_over_another_dataset_is_refused(tmp_path):
+    folder = make_sweep(tmp_path, [1, 3])
+    config = base.get_config()
+    config.dataset.raw_dir = "UTD-MHAD"
+    with pytest.raises(HartxError, match="is a sweep over synthetic_mhad, the run is of utd_mhad"):
+        from_sweep(config, folder)
+
+
 def test_a_failed_fold_is_left_out(tmp_path):
     folder = make_sweep(tmp_path, [1, 3])
     values = json.loads((folder / "sweep.json").read_text())

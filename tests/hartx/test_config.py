@@ -155,6 +155,13 @@ def test_a_window_of_frames_needs_a_stream_that_has_frames():
     configs.check(config)
 
 
+def test_a_window_of_frames_is_refused_where_streams_are_trained_alone_first():
+    config = get("fusion:skeleton_inertial")
+    config.clip.sampling = "window"
+    with pytest.raises(HartxError, match=r"give 'uniform', or no config\.pretraining"):
+        configs.check(config)
+
+
 @pytest.mark.parametrize("scale", [(0.0, 1.0), (1.0, 0.5), (0.5, 1.4)])
 def test_an_area_that_no_frame_has_is_refused(scale):
     config = get("rgb")

@@ -114,6 +114,12 @@ def test_a_file_in_the_place_of_the_root_of_sweeps_is_one_clear_error(repository
     assert "cannot be the folder of a sweep" in done.stderr and "Give another --root" in done.stderr
 
 
+def test_a_sweep_of_what_only_changes_a_run_is_one_clear_error(repository):
+    done = command(repository, "hartx.sweep", "--config=configs/prune.py")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "only changes a finished run" in done.stderr
+
+
 def test_a_summary_of_clips_that_are_not_there_is_one_clear_error(repository, tmp_path):
     clips = ["--config.dataset.name=video_folder", f"--config.dataset.raw_dir={tmp_path}/none"]
     done = command(repository, "hartx.summary", "--config=configs/rgb.py:small", *clips)

@@ -47,6 +47,7 @@ def make_sweep(root, name, streams, seeds, missing=(), commit="0123456789abcdef"
     }
     sweep = {
         "protocol": "loso",
+        "dataset": "utd_mhad",
         "streams": streams,
         "seeds": len(seeds),
         "config": {"dataset": {"raw_dir": "/secret"}},
@@ -181,6 +182,26 @@ def test_what_is_absent_or_mistyped_is_an_error_and_nothing_is_written(root, doc
 def test_a_root_that_is_not_there_is_an_error(tmp_path, document):
     with pytest.raises(HartxError, match="nowhere is no folder"):
         write_results(tmp_path / "nowhere", document)
+
+
+def test_sweeps_over_another_dataset_are_no_baseline_and_do_not_get_into_a_table_unnamed(root, document):
+    before = write_results(root, document) and rows(document.read_text(), "missing")
+    make_sweep(root, "made-up", ["skeleton"], [0.999], dataset="synthetic_mhad")
+    write_results(root, document)
+    assert rows(document.read_text(), "missing") == before  # the table of accuracy names its sweeps
+    document.write_text(TEXT.replace("results:accuracy skeleton fused", "results:accuracy"))
+    with pytest.raises(HartxError, match="some over synthetic_mhad and utd_mhad, which do not belong together"):
+        write_results(root, document)
+
+
+def test_a_sweep_of_before_says_its_dataset_by_its_config(root):
+    make_sweep(root, "old", ["skeleton"], [0.9])
+    path = root / "sweeps/old/sweep.json"
+    values = json.loads(path.read_text())
+    del values["dataset"]
+    values["config"]["dataset"]["name"] = "auto"
+    path.write_text(json.dumps(values))
+    assert read_sweeps(root)["old"].dataset == "utd_mhad"
 
 
 def test_no_ablation_says_what_to_run(root):

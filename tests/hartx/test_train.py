@@ -11,13 +11,16 @@ import time
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
 
 from hartx import config as configs
+from hartx.checkpoint import Checkpoints
 from hartx.costs import read_costs
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate, is_tested
+from hartx.interrupt import Stopped, StopRequest
 from hartx.jit import jit
 from hartx.predictions import read_predictions
 from hartx.progress import NonFiniteLoss, read_metrics
@@ -138,6 +141,41 @@ def test_the_checkpoint_that_is_asked_for_is_the_one_that_is_tested(config, tmp_
     config.eval_checkpoint = "best"
     best = evaluate(config, tmp_path)
     assert (last["steps"], best["steps"]) == tuple(int(step.name) for step in steps[::-1])
+
+
+def test_the_best_checkpoint_of_a_run_that_was_stopped_is_that_of_an_undisturbed_one(config, tmp_path, monkeypatch):
+    """Without a validation subject it is the one of the lowest training loss, of steps before and after the stop."""
+    config.num_epochs, config.checkpoint_epochs = 2, 1.0
+    train(config, tmp_path / "undisturbed")
+    asked = []
+
+    class AfterTwoSteps(StopRequest):
+        made = property(lambda _: bool(asked.append(1)) or len(asked) > 4, lambda *_: None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hartx.train.StopRequest", AfterTwoSteps)
+        with pytest.raises(Stopped):
+            train(config, tmp_path / "stopped")
+    train(config, tmp_path / "stopped")
+    one, other = (Checkpoints(tmp_path / name) for name in ("undisturbed", "stopped"))
+    assert (one.best_score(), one.latest_step("best")) == (other.best_score(), other.latest_step("best"))
+
+
+def test_a_best_checkpoint_that_cannot_be_written_leaves_the_run_unfinished(config, tmp_path, monkeypatch):
+    config.num_epochs, config.checkpoint_epochs = 1, 1.0
+    real = ocp.CheckpointManager.save
+
+    def save(manager, *args, **kwargs):
+        if manager.directory.name == "best":
+            raise OSError(28, "No space left on device")
+        return real(manager, *args, **kwargs)
+
+    monkeypatch.setattr(ocp.CheckpointManager, "save", save)
+    with pytest.raises(HartxError, match="could not be written"):
+        train(config, tmp_path)
+    monkeypatch.setattr(ocp.CheckpointManager, "save", real)
+    train(config, tmp_path)
+    assert Checkpoints(tmp_path).latest_step("best") == load_run(tmp_path).step
 
 
 def test_the_report_of_a_run_that_is_trained_again_is_not_taken_for_the_new_one(config, tmp_path, monkeypatch):
