@@ -93,6 +93,8 @@ def _inputs(args: argparse.Namespace) -> InputChoice:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.json == Path(""):
+        raise EdgeError("--json= was given without a file; is a variable of the shell not set?")
     if args.json and not args.json.absolute().parent.is_dir():
         raise EdgeError(f"{args.json} cannot be written: there is no folder {args.json.parent}")
     check_not_read([args.json], [args.clip, args.skeleton, args.inertial])
@@ -175,10 +177,16 @@ def pick(bundle: Bundle, engines: str, precisions: str) -> Tuple[Dict[str, Choic
         if reason is not None:
             not_run.append({"engine": engine, "why": reason.splitlines()[0]})
             continue
-        for choice in _of_engine(bundle, engine, precisions):
-            choices.setdefault(f"{choice.entry.name} {choice.precision}", choice)
+        try:
+            for choice in _of_engine(bundle, engine, precisions):
+                choices.setdefault(f"{choice.entry.name} {choice.precision}", choice)
+        except EdgeError as error:
+            if engines != _ALL:
+                raise
+            not_run.append({"engine": engine, "why": str(error).splitlines()[0]})
     if not choices:
-        raise EdgeError("no engine works here\n  See what to install: python -m edge.doctor")
+        reasons = "".join(f"\n  {entry['engine']}: {entry['why']}" for entry in not_run)
+        raise EdgeError(f"no engine can run that here{reasons}\n  See what to install: python -m edge.doctor")
     return choices, not_run
 
 

@@ -56,6 +56,8 @@ def run_command(command: Callable[[], int]) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # OpenCV 4, 5
     set_log_level(0)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be what the terminal can show
     try:
         return command()
     except BrokenPipeError:  # whoever read what was written has gone; there is nothing more to say on stdout
@@ -63,6 +65,11 @@ def run_command(command: Callable[[], int]) -> int:
         return 0
     except EdgeError as error:
         report(error)
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        report(EdgeError(f"{error.filename}: {error.strerror}"))
         return 1
 
 

@@ -29,7 +29,7 @@ def check_not_read(outputs: Sequence[Optional[Path]], inputs: Sequence[Optional[
     """
     for given in filter(None, inputs):
         for path in filter(None, outputs):
-            if os.path.exists(given) and path.exists() and os.path.samefile(given, str(path)):
+            if os.path.exists(given) and os.path.exists(str(path)) and os.path.samefile(given, str(path)):
                 raise EdgeError(f"{path} would be written over {given}, which is read; give another name or folder")
 
 
@@ -39,6 +39,10 @@ def replace_text(path: Path, text: str) -> None:
     Raises:
       OSError: if it cannot be written; the old one is still there then.
     """
+    path = path.resolve()  # where it is a link, what it leads to is replaced
+    if path.exists() and not path.is_file():  # /dev/stdout, a pipe
+        path.write_text(text, encoding="utf-8")
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Dict, List, Optional, Sequence
 from edge.errors import EdgeError
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp")
+REPORT_FILE = "report.jsonl"  # of `edge.report`, in a folder of results
 ARRAY_SUFFIXES = (".npy", ".mat")
 SKELETON_SUFFIXES = (*ARRAY_SUFFIXES, ".txt", ".csv")
 _ENDINGS = ("_color", "_rgb", "_depth", "_skeleton", "_inertial")
@@ -121,13 +123,23 @@ def _find(
         return []
     if not Path(folder).is_dir():
         raise EdgeError(f"{folder} is no folder; when one of the inputs is a folder, all of them must be")
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    if output is not None and output.resolve() != Path(folder).resolve():
-        paths = [path for path in paths if output.resolve() not in path.resolve().parents]
+    paths = sorted(
+        path for path in Path(folder).rglob("*") if path.suffix.lower() in suffixes and os.path.isfile(str(path))
+    )
+    # What an earlier run has drawn, and what this one will draw, is no recording.
+    results = {path.parent.resolve() for path in Path(folder).rglob(REPORT_FILE)} | {output and output.resolve()}
+    results -= {Path(folder).resolve()}
+    paths = [path for path in paths if not results.intersection(_parents(path, folder))]
     paths = [path for path in paths if not path.stem.endswith(tuple(not_ending)) and not _is_hidden(path, folder)]
     if not paths:
         raise EdgeError(f"{folder} has no file that could be read; {', '.join(suffixes)} are expected")
     return paths
+
+
+def _parents(path: Path, folder: str) -> List[Path]:
+    """Return the folders that a file in a folder lies in, up to that one."""
+    top = Path(folder).resolve()
+    return [parent for parent in path.resolve().parents if parent == top or top in parent.parents]
 
 
 def _is_hidden(path: Path, folder: str) -> bool:

@@ -18,6 +18,7 @@ its inertial samples do not fit their nominal one. The `.mat` files need scipy, 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, List, Optional, Sequence, Union
@@ -131,7 +132,7 @@ def open_capture(path: str) -> cv2.VideoCapture:
       EdgeError: if it cannot be.
     """
     for backend in _BACKENDS:
-        capture = cv2.VideoCapture(path, backend)
+        capture = cv2.VideoCapture(os.path.abspath(path), backend)  # else "12:30.mp4" is taken for an address
         if capture.isOpened():
             return capture
     raise EdgeError(f"{path} is no video that OpenCV can read; it is damaged or of another kind")
@@ -240,13 +241,24 @@ def _as_numbers(values: np.ndarray, path: Path) -> np.ndarray:
 def existing_file(path: Union[str, Path]) -> Path:
     """Return a path after checking that a file is there and not empty."""
     path = Path(path)
-    if path.is_dir():
+    if not is_utf8(str(path)):
+        raise EdgeError(f"{str(path)!a} has a name that is not UTF-8, which OpenCV crashes on; rename it")
+    if os.path.isdir(str(path)):
         raise EdgeError(f"{path} is a folder; a file is expected")
-    if not path.is_file():
-        raise EdgeError(f"{path}: there is no such file")
+    if not os.path.isfile(str(path)):
+        raise EdgeError(f"{path}: there is no such file, or nobody may look at it")
     if path.stat().st_size == 0:
         raise EdgeError(f"{path} is empty (0 bytes)")
     return path
+
+
+def is_utf8(name: str) -> bool:
+    """Return whether a file's name is UTF-8, as it need not be on Linux."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_npy(path: Path) -> np.ndarray:

@@ -71,7 +71,7 @@ class VideoRecorder:
     def _open(self, picture: np.ndarray, time_s: float) -> None:
         self._size = picture.shape[1::-1]
         codec = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix.lower()])
-        self._writer = cv2.VideoWriter(str(self._path), codec, self._rate_hz, self._size)
+        self._writer = cv2.VideoWriter(os.path.abspath(str(self._path)), codec, self._rate_hz, self._size)
         self._begun_s = time_s
         if not self._writer.isOpened():
             raise EdgeError(f"{self._path} cannot be written as a video: is the folder writable, is there room?")

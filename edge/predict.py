@@ -78,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
 def _names_folders(parser: argparse.ArgumentParser, args: argparse.Namespace) -> bool:
     """Return whether folders were given; one at most of each kind then."""
     lists = (args.clips, args.skeleton, args.inertial)
+    if any(not name for names in lists for name in names):
+        parser.error("an empty name was given; is a variable of the shell not set?")
     if not any(Path(name).is_dir() for names in lists for name in names):
         return False
     if max(map(len, lists)) > 1:
@@ -191,7 +193,7 @@ class Batch:
                     if seen is None:
                         return  # the video was broken off
                     row.update(seen)
-            except EdgeError as error:
+            except (EdgeError, OSError) as error:
                 if self._stop.is_set():
                     return  # perhaps because of that
                 row["error"] = str(error)
@@ -201,7 +203,7 @@ class Batch:
 
     def _visualize(self, item: Item, name: str) -> Optional[Dict[str, Any]]:
         if self.report:
-            self.report.check_drawn(item, name)
+            self.report.start_drawing(item, name)
         return visualize(self._recognizer, item, self._rates_hz, self._args.output / name, self._options, self._stop)
 
     def _print(self, item: Item, row: Dict[str, Any], whole_text: bool) -> None:

@@ -16,10 +16,11 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from edge.bundle import BUNDLE_FILE, sha256_of
 from edge.errors import EdgeError
 from edge.files import replace_text, written
-from edge.items import Item
+from edge.items import REPORT_FILE, Item
 from edge.recognizer import ActionRecognizer
 
-REPORT_FILE = "report.jsonl"
+_SUFFIXES = (".mp4", ".png")  # of what `edge.visualize` draws
+_DRAWING_FILE = ".drawing"  # the name of what is being drawn: where the process is killed, its row is not there yet
 
 
 class Report:
@@ -49,7 +50,10 @@ class Report:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             given = {_name(vars(item)) for item in items}
-            self._rows = {name: row for name, row in self._read(head).items() if name not in given or _holds(row)}
+            there = self._read(head)
+            self._drawn = {os.path.realpath(str(folder / name)): "" for name in self._left_drawing()}
+            self._drawn.update((drawn, name) for name, row in there.items() for drawn in _drawn(row))
+            self._rows = {name: row for name, row in there.items() if name not in given or _holds(row)}
             self._rewrite(head)
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close
         except OSError as error:
@@ -82,22 +86,30 @@ class Report:
         """Return the row of a recording that was made before."""
         return self._rows.get(_name(vars(item)))
 
-    def check_drawn(self, item: Item, name: str) -> None:
-        """Check that what is drawn of a recording does not take the place of what was drawn of another one.
+    def start_drawing(self, item: Item, name: str) -> None:
+        """Note what is about to be drawn, after a check that it takes the place of nothing else.
 
         Args:
           item: the recording.
           name: of its own files, in the report's folder.
 
         Raises:
-          EdgeError: if it would.
+          EdgeError: if a file is there that shows another recording, or that was not drawn here at all.
         """
-        for other in self._rows.values():
-            if other.get("video") and Path(other["video"]).stem == name and _name(other) != _name(vars(item)):
-                of = Item(other.get("clip"), other.get("skeleton"), other.get("inertial"))
-                raise EdgeError(
-                    f"{other['video']} shows {of.title}, of which the report there knows; give another --output"
-                )
+        folder = self._path.parent
+        for path in (folder / (name + suffix) for suffix in _SUFFIXES):
+            shows = self._drawn.get(os.path.realpath(str(path)))
+            if shows is None and path.exists():
+                raise EdgeError(f"{path} is there already and not of this report; give another --output, or move it")
+            if shows and shows != _name(vars(item)) and path.exists():
+                raise EdgeError(f"{path} shows another recording of this report; give another --output")
+        with written(folder):
+            (folder / _DRAWING_FILE).write_text(name, encoding="utf-8")
+
+    def _left_drawing(self) -> List[str]:
+        """Return the files of a drawing that a killed process may have left without a row."""
+        path = self._path.parent / _DRAWING_FILE
+        return [path.read_text(encoding="utf-8") + suffix for suffix in _SUFFIXES] if path.is_file() else []
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Write a row; it is there at once.
@@ -108,11 +120,19 @@ class Report:
         with written(self._path):
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()
+        self._drawn.update((drawn, _name(row)) for drawn in _drawn(row))
+        self._end_drawing()
 
     def close(self) -> None:
         """Close the file; errors are those of `add`."""
+        self._end_drawing()
         with written(self._path):
             self._file.close()
+
+    def _end_drawing(self) -> None:
+        path = self._path.parent / _DRAWING_FILE
+        if path.is_file():
+            path.unlink()
 
 
 def stamps(item: Item) -> List[List[int]]:
@@ -124,12 +144,18 @@ def stamps(item: Item) -> List[List[int]]:
 def _holds(row: Mapping[str, Any]) -> bool:
     """Return whether a row is a prediction, its files are those it was made of, and what was drawn is still there."""
     item = Item(row.get("clip"), row.get("skeleton"), row.get("inertial"))
-    drawn = [name for name in (row.get("video"), row.get("timeline")) if name]
-    return "error" not in row and row.get("files") == stamps(item) and all(map(os.path.exists, drawn))
+    return "error" not in row and row.get("files") == stamps(item) and all(map(os.path.exists, _drawn(row)))
+
+
+def _drawn(row: Mapping[str, Any]) -> List[str]:
+    """Return the files that were drawn of a recording."""
+    return [os.path.realpath(name) for name in (row.get("video"), row.get("timeline")) if name]
 
 
 def _name(values: Mapping[str, Any]) -> str:
-    return json.dumps([values.get(name) for name in ("clip", "skeleton", "inertial")])
+    """Return what tells one recording from another: its files, however they were written."""
+    given = (values.get(name) for name in ("clip", "skeleton", "inertial"))
+    return json.dumps([name and os.path.realpath(name) for name in given])
 
 
 def _parse(line: str) -> Optional[Dict[str, Any]]:

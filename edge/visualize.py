@@ -10,7 +10,6 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from edge.annotate import annotate
 from edge.events import Ended, Predicted
-from edge.files import check_not_read
 from edge.items import Item
 from edge.outputs import LookRecorder
 from edge.recognizer import ActionRecognizer
@@ -42,10 +41,9 @@ def visualize(
       "video" and "timeline", their paths (or None), and "events", what was said; None if it was ended.
 
     Raises:
-      EdgeError: if the recording cannot be read or the files cannot be written, as over one that is read.
+      EdgeError: if the recording cannot be read or the files cannot be written.
     """
     video, timeline = (target.with_name(target.name + suffix) for suffix in (".mp4", ".png"))
-    check_not_read([video, timeline], item.files)
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.mp4")
     recorder = LookRecorder(unfinished)
     predictions: List[Predicted] = []

@@ -140,7 +140,7 @@ def test_a_recording_is_not_drawn_over_itself(make_bundle, videos, capsys):
     clips = [str(videos / name) for name in ("a.avi", "b.mp4")]
     assert predict.main([f"--bundle={make_bundle('rgb')}", *clips, f"--output={videos}", "--visualize"]) == 1
     assert (videos / "b.mp4").read_bytes() == before
-    assert "b.mp4, which is read; give another name or folder" in capsys.readouterr().err
+    assert "b.mp4 is there already and not of this report" in capsys.readouterr().err
     drawn = {Path(row["clip"]).name: row.get("video") for row in rows_of(videos)[1]}
     assert Path(drawn["a.avi"]).is_file() and drawn["b.mp4"] is None
 
@@ -166,7 +166,7 @@ def test_rows_of_recordings_that_are_not_given_stay_and_so_does_what_was_drawn_o
     drawn = (tmp_path / "out/clip.mp4").read_bytes()
     (tmp_path / "one").rename(tmp_path / "away")
     assert predict.main([*arguments, str(days[1])]) == 1
-    assert f"clip.mp4 shows {days[0]}, of which the report there knows" in capsys.readouterr().err
+    assert "clip.mp4 shows another recording of this report" in capsys.readouterr().err
     assert (tmp_path / "out/clip.mp4").read_bytes() == drawn
     assert [row["clip"] for row in rows_of(tmp_path / "out")[1]] == [str(day) for day in days]
     (tmp_path / "away").rename(tmp_path / "one")
@@ -186,6 +186,60 @@ def test_rows_go_to_the_file_that_stdout_is_though_the_bar_is_seen(make_bundle, 
     os.close(terminal)
     assert len([json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]) == 5
     assert "5/5" in seen or "/5" in seen
+
+
+def test_what_nobody_drew_here_is_not_drawn_over(make_bundle, write_video, tmp_path, capsys):
+    write_video("walk.mp4", frames=60).rename(tmp_path / "mine.mp4")
+    clip = write_video("walk.avi", frames=60)
+    (tmp_path / "mine.mp4").rename(tmp_path / "walk.mp4")
+    before = (tmp_path / "walk.mp4").read_bytes()
+    assert predict.main([f"--bundle={make_bundle('rgb')}", str(clip), f"--output={tmp_path}", "--visualize"]) == 1
+    assert "walk.mp4 is there already and not of this report" in capsys.readouterr().err
+    assert (tmp_path / "walk.mp4").read_bytes() == before
+
+
+def test_what_was_drawn_when_the_process_was_killed_is_drawn_again(make_bundle, write_video, tmp_path):
+    out = tmp_path / "o"
+    arguments = [f"--bundle={make_bundle('rgb')}", str(write_video(frames=60)), f"--output={out}", "--visualize"]
+    assert predict.main(arguments) == 0
+    (out / "report.jsonl").write_text((out / "report.jsonl").read_text().splitlines()[0] + "\n")
+    assert predict.main(arguments) == 1  # as if somebody else's
+    (out / "report.jsonl").write_text((out / "report.jsonl").read_text().splitlines()[0] + "\n")
+    (out / ".drawing").write_text("clip")
+    assert predict.main(arguments) == 0
+    assert len(rows_of(out)[1]) == 1 and not list(out.glob(".*"))
+
+
+def test_a_recording_is_the_same_however_its_path_is_written(make_bundle, write_video, tmp_path, monkeypatch):
+    write_video(frames=60)
+    arguments = [f"--bundle={make_bundle('rgb')}", "--visualize"]
+    monkeypatch.chdir(tmp_path)
+    assert predict.main([*arguments, "clip.avi", "--output=out"]) == 0
+    assert predict.main([*arguments, str(tmp_path / "clip.avi"), f"--output={tmp_path}/out"]) == 0
+    assert len(rows_of(tmp_path / "out")[1]) == 1
+
+
+def test_a_name_that_is_not_utf_8_is_one_bad_row(make_bundle, write_video, tmp_path, run_python):
+    folder = write_video("good.avi").parent / "videos"
+    folder.mkdir()
+    os.link(tmp_path / "good.avi", folder / "good.avi")
+    os.link(tmp_path / "good.avi", os.path.join(os.fsencode(folder), b"caf\xe9.avi"))
+    done = run_python("-m", "edge.predict", f"--bundle={make_bundle('rgb')}", folder, f"--output={tmp_path}/o")
+    assert done.returncode == 1, done.stderr
+    assert "has a name that is not UTF-8" in done.stderr and "2 of 2: 1 predicted" in done.stdout
+
+
+def test_a_name_with_a_colon_is_no_address(make_bundle, write_video, tmp_path, monkeypatch):
+    write_video("good.avi").rename(tmp_path / "2024-05-01T12:30:05.avi")
+    monkeypatch.chdir(tmp_path)
+    assert predict.main([f"--bundle={make_bundle('rgb')}", "2024-05-01T12:30:05.avi"]) == 0
+
+
+@pytest.mark.parametrize("given", ["--skeleton=", ""])
+def test_an_empty_name_is_refused(make_bundle, given, capsys):
+    with pytest.raises(SystemExit):
+        predict.main([f"--bundle={make_bundle('rgb')}", given])
+    assert "an empty name was given" in capsys.readouterr().err
 
 
 def test_of_a_folder_each_line_says_where_no_timeline_is(make_bundle, write_video, tmp_path, capsys):
@@ -260,6 +314,18 @@ def test_a_file_that_could_belong_to_two_recordings_is_given_to_none(folders, tm
     assert len(items_of_folders(None, skeletons, None, None)) == 2
     with pytest.raises(EdgeError, match=r"2 recordings are named x (.|\n)*x_inertial.mat can belong to one"):
         items_of_folders(None, skeletons, inertial, None)
+
+
+def test_results_are_no_recordings_wherever_they_lie(folders, tmp_path):
+    (clips,) = folders(clips=["a.mp4"])
+    for results in ("one", "two"):
+        (tmp_path / "clips" / results).mkdir()
+        (tmp_path / "clips" / results / "a.mp4").write_bytes(b"x")
+    (tmp_path / "clips/one/report.jsonl").write_text("{}")
+    found = items_of_folders(clips, None, None, "rgb", tmp_path / "clips/two")
+    assert [item.clip for item in found] == [f"{clips}/a.mp4"]
+    (tmp_path / "report.jsonl").write_text("{}")  # beside the clips' folder, not in it
+    assert len(items_of_folders(clips, None, None, "rgb", tmp_path)) == 2  # "two" has no report yet
 
 
 def test_one_folder_may_hold_all_kinds(folders):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 import edge
 from edge import bench, cold_start
+from edge.bundle import read_bundle
 from edge.cold_start import ColdStart, measure_cold_start
 from edge.engines import EngineOptions
 from edge.engines.choice import choose
@@ -338,3 +340,30 @@ def test_how_a_stream_is_measured_is_refused_where_none_is(make_bundle, option, 
     with pytest.raises(SystemExit, match="2"):
         bench.main([f"--bundle={make_bundle('skeleton')}", option])
     assert "give --stream, too" in capsys.readouterr().err
+
+
+def test_a_precision_that_some_engines_lack_is_measured_by_the_others(make_bundle, monkeypatch):
+    bundle = read_bundle(make_bundle("rgb"))
+    real = bench.choose
+
+    def choose(bundle, engine="auto", precision="auto"):
+        if engine == "onnxruntime":
+            raise EdgeError("engine 'onnxruntime' cannot run precision 'int8'")
+        return real(bundle, engine, precision)
+
+    monkeypatch.setattr(bench, "choose", choose)
+    choices, not_run = bench.pick(bundle, "all", "fp32")
+    assert not any(name.startswith("onnxruntime ") for name in choices)
+    assert "onnxruntime" in [entry["engine"] for entry in not_run]
+
+
+def test_a_result_goes_through_a_link_and_to_a_device(tmp_path):
+    (tmp_path / "real.json").write_text("old")
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    bench.write_json(tmp_path / "link.json", {"a": 1})
+    assert (tmp_path / "link.json").is_symlink() and json.loads((tmp_path / "real.json").read_text()) == {"a": 1}
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    bench.write_json(tmp_path / "pipe", {"b": 2})
+    assert json.loads(os.read(reader, 100)) == {"b": 2} and (tmp_path / "pipe").is_fifo()
+    os.close(reader)
