@@ -41,7 +41,7 @@ def check(model: ir.Model) -> None:
         if node.op_type in _FORBIDDEN
     ]
     problems += [
-        f"  Gemm {node.name}: its alpha and beta must be 1, others TensorRT refuses in float16"
+        f"  Gemm {node.name}: its alpha and beta must be 1, as TensorRT refuses others in float16; export again"
         for node in model.graph
         if node.op_type == "Gemm" and any(node.attributes.get_float(name, 1.0) != 1 for name in ("alpha", "beta"))
     ]

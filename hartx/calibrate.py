@@ -77,6 +77,8 @@ def from_sweep(config: ConfigDict, folder: Path) -> HeldOut:
     here, there = (configs.dataset_name(values) for values in (config, ConfigDict(sweep["config"])))
     if here != there:
         raise HartxError(f"{folder} is a sweep over {there}, the run is of {here}. {_how(config)}")
+    if here == "video_folder" and not _same_folder(config.dataset.raw_dir, sweep["config"]["dataset"]["raw_dir"]):
+        raise HartxError(f"{folder} is a sweep over {sweep['config']['dataset']['raw_dir']}, the run is of other clips")
     _tell_differences(config, sweep["config"])
     parts, runs = [], []
     for run in sweep["runs"]:
@@ -90,6 +92,10 @@ def from_sweep(config: ConfigDict, folder: Path) -> HeldOut:
             + _how(config)
         )
     return HeldOut(pool(parts), runs)
+
+
+def _same_folder(one: str, other: str) -> bool:
+    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
 
 
 def _tell_differences(config: ConfigDict, of_sweep: dict[str, Any]) -> None:

@@ -70,6 +70,11 @@ def confidence_at(predictions: Predictions, temperature: float) -> Confidence:
     )
 
 
+def forget_temperature(workdir: Path) -> None:
+    """Remove the temperature of a run whose network is another one now."""
+    (workdir / TEMPERATURE_FILE).unlink(missing_ok=True)
+
+
 def read_temperature(workdir: Path) -> float:
     """Return the temperature that was fitted for the run in `workdir`; 1 if none was.
 

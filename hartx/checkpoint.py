@@ -63,10 +63,9 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # Orbax and TensorStore pass a full disk on in many shapes
-            manager = self._managers[which]
-            steps = manager.all_steps()
+            steps = self._managers["last"].all_steps()
             raise HartxError(
-                f"a checkpoint could not be written to {manager.directory}: {error}\n"
+                f"a checkpoint could not be written to {self._managers[which].directory}: {error}\n"
                 f"  Mend that (a full disk?) and start again: the run goes on from "
                 + (f"step {max(steps)}" if steps else "its beginning")
             ) from error
@@ -94,6 +93,12 @@ class Checkpoints:
                 f"  Remove that folder to go on from "
                 + (f"the checkpoint before it, step {max(before)}" if before else "the beginning: there is no other")
             ) from error
+
+    def forget_best_after(self, step: int) -> None:
+        """Remove a best checkpoint of a later step than that from which a run goes on: that step comes again."""
+        newest = self.latest_step("best")
+        if newest is not None and newest > step:
+            self._managers["best"].delete(newest)
 
     def best_score(self) -> float:
         """Return the score of the best checkpoint, -inf if there is none."""

@@ -33,8 +33,8 @@ def parser(config: flags.FlagHolder[Any]) -> Callable[[list[str]], list[str]]:
         except (AttributeError, KeyError) as error:
             print("error:", _no_such_field(error, argv), file=sys.stderr)
             sys.exit(2)
-        except SystemExit:
-            sys.exit(0)  # absl has shown its help, and ends with 1 as if that were a mistake
+        except SystemExit as end:
+            sys.exit(0 if end.code == 1 else end.code)  # absl has shown its help, and ends with 1 as if by mistake
         except (flags.Error, OSError, TypeError) as error:
             print("error:", _in_short(error), file=sys.stderr)
             sys.exit(2)

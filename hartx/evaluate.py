@@ -24,6 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 from hartx import config as configs
+from hartx.calibration import forget_temperature
 from hartx.commit import git_commit
 from hartx.config import learns_joints
 from hartx.data import Clip, Recordings, eval_clips, open_recordings
@@ -33,7 +34,7 @@ from hartx.mesh import Devices, make_devices
 from hartx.metrics import classification_metrics
 from hartx.plots import draw_confusion_matrix, draw_training_curves
 from hartx.predictions import Predictions, keep_predictions
-from hartx.pretraining import whole_costs, whole_trained_by
+from hartx.pretraining import whole_history
 from hartx.pruning.record import keep_comparison, measured
 from hartx.run import check_testable, load_run
 from hartx.summary import model_costs
@@ -169,6 +170,8 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     recordings = open_recordings(config)
     check_testable(workdir, config, recordings)
     configs.keep(config, workdir)
+    if run.report is not None and run.report["steps"] != run.step:
+        forget_temperature(workdir)  # which was fitted for the network that was tested before
     graphdef, params, batch_stats = split_model(run.model)
     absences = _absences(config.streams)
     predictions, *without = predict_without(
@@ -188,9 +191,8 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         "flops": costs.flops,
         "macs": costs.macs,
         "steps": run.step,
-        **whole_costs(config, workdir),
+        **whole_history(config, workdir, run.report),
         "evaluate_time_s": round(time.perf_counter() - started, 2),
-        "trained_by": whole_trained_by(config, workdir),
         "commit": git_commit(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES}
         | {"python": platform.python_version()},

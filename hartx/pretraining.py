@@ -9,6 +9,7 @@ A stream's run is found by what it computes, so that fusions of the same streams
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def with_trained_streams(config: ConfigDict, workdir: Path, state: TrainState) -
       HartxError: if a stream's run is not finished, or its network is not the one that the fusion has.
     """
     for stream in config.streams:
-        run = load_run(stream_workdir(config, workdir, stream), config.eval_checkpoint)
+        run = load_run(stream_workdir(config, workdir, stream), "last")  # eval_checkpoint is of the test alone
         _, params, batch_stats = split_model(run.model)
         state = dataclasses.replace(
             state,
@@ -58,22 +59,26 @@ def with_trained_streams(config: ConfigDict, workdir: Path, state: TrainState) -
     return state
 
 
-def whole_costs(config: ConfigDict, workdir: Path) -> dict[str, Any]:
-    """Return training_s and peak_memory_bytes of a run and the runs of its streams: the sum and the largest."""
-    costs = [read_costs(folder) for folder in _folders(config, workdir)]
+def whole_history(config: ConfigDict, workdir: Path, before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what a run and the runs of its streams took together, and the commits that trained them, each once.
+
+    Args:
+      config: of the run.
+      workdir: its folder.
+      before: its last report, which is taken where the run of a stream is gone.
+
+    Returns:
+      training_s, the sum; peak_memory_bytes, the largest; trained_by.
+    """
+    folders = [workdir, *(stream_workdir(config, workdir, stream) for stream in config.pretraining)]
+    if before is not None and not all(folder.exists() for folder in folders):
+        return {name: before[name] for name in ("training_s", "peak_memory_bytes", "trained_by")}
+    costs = [read_costs(folder) for folder in folders]
     return {
         "training_s": round(sum(cost["training_s"] for cost in costs), 1),
         "peak_memory_bytes": max(cost["peak_memory_bytes"] for cost in costs),
+        "trained_by": list(dict.fromkeys(commit for folder in folders for commit in trained_by(folder))),
     }
-
-
-def whole_trained_by(config: ConfigDict, workdir: Path) -> list[str | None]:
-    """Return the commits that a run and the runs of its streams were trained by, each once."""
-    return list(dict.fromkeys(commit for folder in _folders(config, workdir) for commit in trained_by(folder)))
-
-
-def _folders(config: ConfigDict, workdir: Path) -> list[Path]:
-    return [workdir, *(stream_workdir(config, workdir, stream) for stream in config.pretraining)]
 
 
 def _put(into: Any, trained: Any, stream: str) -> Any:

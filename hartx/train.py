@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from hartx import config as configs
 from hartx import run as runs
+from hartx.calibration import forget_temperature
 from hartx.checkpoint import Checkpoints
 from hartx.costs import Stopwatch
 from hartx.data import Recordings, open_recordings, training_batches
@@ -83,7 +84,10 @@ def _learn(
     checkpoints = Checkpoints(workdir)
     start_step = checkpoints.latest_step() or 0
     if start_step < plan.num_steps:
-        (workdir / "report.json").unlink(missing_ok=True)  # one that remains would be taken for this training's
+        # What remains of a network of before would be taken for this training's.
+        (workdir / "report.json").unlink(missing_ok=True)
+        forget_temperature(workdir)
+        checkpoints.forget_best_after(start_step)
     if "prune" in config and not start_step:
         state = first_state(config, workdir, state)
     state = devices.put_replicated(state)

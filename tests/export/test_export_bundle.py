@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +133,16 @@ def test_calibration_file_names_training_recordings_and_its_model(fusion, tmp_pa
     behind = {use.node.outputs[0].name for conv in int8 for use in conv.outputs[0].uses() if use.node.op_type == "Relu"}
     assert int8 and given and behind and given | behind <= set(cached)
     assert not set(calibration["outputs"]) & set(calibration["tensors"])
+
+
+@pytest.mark.parametrize("which", ["fusion", "skeleton_only"])
+def test_an_fp16_model_loads_as_the_device_loads_it(which, request, tmp_path, traced_once):
+    """In a process of its own: with all of its optimisations ONNX Runtime 1.32 crashed on some."""
+    run_export(request.getfixturevalue(which), tmp_path / "a", formats="onnx-fp32,onnx-fp16", calibrator=AUTO)
+    code = "import sys; from edge import ActionRecognizer; "
+    code += "print(ActionRecognizer.from_bundle(sys.argv[1], engine='onnxruntime', precision='fp16').engine.name)"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "a"], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "onnxruntime\n"), done.stderr
 
 
 def test_changed_cache_is_refused(fusion, tmp_path, traced_once):

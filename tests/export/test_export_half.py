@@ -152,6 +152,13 @@ def test_weights_are_stored_in_float16_and_only_kept_nodes_read_float32():
     assert not any(v.dtype == ir.DataType.FLOAT16 for v in (*graph.graph.inputs, *graph.graph.outputs))
 
 
+def test_a_mean_of_several_stays_float():
+    """TensorRT's parser makes of its factor, 1/N, a 0 in float16."""
+    text = NETWORK.replace("GAIN", "1").replace("BACK", "1")
+    model = onnx.parser.parse_model(text.replace("y = Tanh(mean)", "bent = Tanh(mean)\n  y = Mean(mean, bent)"))
+    assert "Mean" in stay_float(ir.from_proto(model), {}).values()
+
+
 def test_an_lstm_computes_in_float_from_weights_stored_in_float16():
     """TensorRT's parser, up to 10.6 at least, begins it with float32 states, whatever its weights are."""
     rng = np.random.default_rng(0)

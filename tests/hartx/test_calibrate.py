@@ -99,6 +99,14 @@ def test_a_sweep_over_another_dataset_is_refused(tmp_path):
     config.dataset.raw_dir = "UTD-MHAD"
     with pytest.raises(HartxError, match="is a sweep over synthetic_mhad, the run is of utd_mhad"):
         from_sweep(config, folder)
+    values = json.loads((folder / "sweep.json").read_text())
+    values["config"]["dataset"] |= {"name": "video_folder", "raw_dir": "dogs"}
+    (folder / "sweep.json").write_text(json.dumps(values))
+    config.dataset.name, config.dataset.raw_dir = "video_folder", "people"
+    with pytest.raises(HartxError, match="is a sweep over dogs, the run is of other clips"):
+        from_sweep(config, folder)
+    config.dataset.raw_dir = "./dogs"
+    assert from_sweep(config, folder).runs == ["loso_1", "loso_3"]
 
 
 def test_a_failed_fold_is_left_out(tmp_path):

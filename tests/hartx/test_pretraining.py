@@ -11,6 +11,7 @@ from configs import base, depth, fusion, inertial, rgb, skeleton
 from hartx import config as configs
 from hartx.data import input_specs
 from hartx.errors import HartxError
+from hartx.evaluate import evaluate
 from hartx.models import create_model
 from hartx.pretraining import stream_config, stream_workdir
 from hartx.run import load_run
@@ -123,8 +124,14 @@ def test_a_finished_fusion_does_not_need_the_runs_of_its_streams(config, finishe
     shutil.copytree(finished, tmp_path / "copy")
     for stream in config.streams:
         shutil.rmtree(stream_workdir(config, tmp_path / "copy", stream))
+    before = evaluate(config, finished)
+    shutil.copy(finished / "report.json", tmp_path / "copy")
     train(config, tmp_path / "copy")
     assert not any(stream_workdir(config, tmp_path / "copy", stream).exists() for stream in config.streams)
+    after = evaluate(config, tmp_path / "copy")
+    assert [after[name] for name in ("training_s", "trained_by")] == [
+        before[name] for name in ("training_s", "trained_by")
+    ]
 
 
 def test_a_stream_of_another_network_is_refused(config, finished, tmp_path):

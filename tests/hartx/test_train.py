@@ -19,7 +19,7 @@ from hartx import config as configs
 from hartx.checkpoint import Checkpoints
 from hartx.costs import read_costs
 from hartx.errors import HartxError
-from hartx.evaluate import evaluate, is_tested
+from hartx.evaluate import eval_step_fn, evaluate, is_tested
 from hartx.interrupt import Stopped, StopRequest
 from hartx.jit import jit
 from hartx.predictions import read_predictions
@@ -143,17 +143,51 @@ def test_the_checkpoint_that_is_asked_for_is_the_one_that_is_tested(config, tmp_
     assert (last["steps"], best["steps"]) == tuple(int(step.name) for step in steps[::-1])
 
 
+def test_a_temperature_does_not_outlive_the_network_that_it_was_fitted_for(config, tmp_path):
+    config.num_epochs, config.checkpoint_epochs = 2, 1.0
+    train(config, tmp_path)
+    first = min((tmp_path / "checkpoints/last").iterdir(), key=lambda path: int(path.name))
+    shutil.rmtree(tmp_path / "checkpoints/best")
+    shutil.copytree(first, tmp_path / "checkpoints/best" / first.name)
+    evaluate(config, tmp_path)
+    temperature = tmp_path / "temperature.json"
+    temperature.write_text('{"temperature": 2.0}')
+    evaluate(config, tmp_path)
+    assert temperature.exists()
+    config.eval_checkpoint = "best"
+    evaluate(config, tmp_path)
+    assert not temperature.exists()
+    temperature.write_text('{"temperature": 2.0}')
+    shutil.rmtree(tmp_path / "checkpoints")
+    train(config, tmp_path)
+    assert not temperature.exists()
+
+
+def test_a_best_checkpoint_of_later_than_the_last_one_is_made_again(config, tmp_path):
+    config.num_epochs, config.checkpoint_epochs = 2, 1.0
+    train(config, tmp_path)
+    last = max((tmp_path / "checkpoints/last").iterdir(), key=lambda path: int(path.name))
+    best = tmp_path / "checkpoints/best"
+    shutil.rmtree(best)
+    shutil.copytree(last, best / last.name)
+    shutil.rmtree(last)  # killed between the two
+    marker = best / last.name / "marker"
+    marker.touch()
+    train(config, tmp_path)
+    assert not marker.exists() and Checkpoints(tmp_path).latest_step("best") is not None
+
+
 def test_the_best_checkpoint_of_a_run_that_was_stopped_is_that_of_an_undisturbed_one(config, tmp_path, monkeypatch):
     """Without a validation subject it is the one of the lowest training loss, of steps before and after the stop."""
-    config.num_epochs, config.checkpoint_epochs = 2, 1.0
+    config.num_epochs = 1
     train(config, tmp_path / "undisturbed")
     asked = []
 
-    class AfterTwoSteps(StopRequest):
+    class AfterThreeSteps(StopRequest):
         made = property(lambda _: bool(asked.append(1)) or len(asked) > 4, lambda *_: None)
 
     with monkeypatch.context() as patch:
-        patch.setattr("hartx.train.StopRequest", AfterTwoSteps)
+        patch.setattr("hartx.train.StopRequest", AfterThreeSteps)
         with pytest.raises(Stopped):
             train(config, tmp_path / "stopped")
     train(config, tmp_path / "stopped")
@@ -189,6 +223,7 @@ def test_the_report_of_a_run_that_is_trained_again_is_not_taken_for_the_new_one(
 
 def test_the_network_of_the_validation_is_compiled_once(config, tmp_path, monkeypatch):
     compiled = []
+    eval_step_fn.cache_clear()  # another test's network may be the same
     monkeypatch.setattr("hartx.evaluate.jit", lambda *args, **options: compiled.append(args) or jit(*args, **options))
     config.validation_subject, config.num_epochs, config.checkpoint_epochs = 1, 3, 1.0
     train(config, tmp_path)

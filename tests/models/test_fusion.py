@@ -287,6 +287,9 @@ def test_the_same_seed_gives_the_same_parameters():
 
 def test_dtype_reaches_the_convolutions():
     assert changed_model(("depth",), dtype="bfloat16").streams["depth"].stem.dtype == jnp.bfloat16
+    found = changed_model(("depth",), dtype="bfloat16", depth_members=("pose",)).streams["depth"].pose
+    assert {found.stem.conv.dtype, found.blocks[3].conv.dtype} == {jnp.dtype(jnp.bfloat16)}
+    assert found.head.dtype == jnp.float32
 
 
 @pytest.mark.parametrize(
