@@ -69,7 +69,7 @@ def _keep(sweep: SweepResults, folder: Path) -> None:
     """Write what the tables read of a sweep, less what is of one machine alone."""
     runs = [{key: value for key, value in run.items() if key != "workdir"} for run in sweep.sweep["runs"]]
     public = {key: value for key, value in sweep.sweep.items() if key != "config"}
-    public |= {"command": public_command(public["command"]), "runs": runs}
+    public |= {"command": public_command(public["command"]), "dataset": sweep.dataset, "runs": runs}
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "sweep.json", public)
     shown = {key: value for key, value in sweep.summary.items() if key not in _UNREAD}
