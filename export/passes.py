@@ -82,6 +82,7 @@ def _replace(node: ir.Node, value: ir.Value) -> None:
         if value.producer() is None or value.is_graph_output():
             return
         output.name, value.name = None, output.name
+        value.type, value.shape = output.type, output.shape  # an output has to say these
     output.replace_all_uses_with(value, replace_graph_outputs=True)
 
 
@@ -134,9 +135,7 @@ def write_products_as_matmul(model: ir.Model) -> None:
 
 def _gemm_without_bias_to_matmul(model: ir.Model, gemm: ir.Node) -> None:
     transposed = any(gemm.attributes.get_int(name, 0) for name in ("transA", "transB"))
-    bias = constant(gemm.inputs[2]) if len(gemm.inputs) > 2 and gemm.inputs[2] is not None else np.zeros(())
-    without = gemm.attributes.get_float("beta", 1.0) == 0 or (bias is not None and not bias.any())
-    if transposed or not without or gemm.attributes.get_float("alpha", 1.0) != 1:
+    if transposed or gemm.attributes.get_float("beta", 1.0) != 0 or gemm.attributes.get_float("alpha", 1.0) != 1:
         return
     product = ir.node("MatMul", [gemm.inputs[0], gemm.inputs[1]], name=f"{gemm.name}_matmul")
     model.graph.insert_before(gemm, product)
