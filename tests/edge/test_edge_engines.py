@@ -315,7 +315,7 @@ def test_warm_up_runs_the_engine_before_the_first_prediction(make_bundle, monkey
 class SilentlyOnTheCpu:
     """An ONNX Runtime session that could not start the provider it was asked for."""
 
-    def __init__(self, path, settings, providers):
+    def __init__(self, path, settings, providers, **_):
         self.asked = providers
 
     def get_providers(self):
