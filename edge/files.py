@@ -39,10 +39,10 @@ def replace_text(path: Path, text: str) -> None:
     Raises:
       OSError: if it cannot be written; the old one is still there then.
     """
-    path = path.resolve()  # where it is a link, what it leads to is replaced
-    if path.exists() and not path.is_file():  # /dev/stdout, a pipe
+    if str(path).startswith(("/dev/", "/proc/")) or (path.exists() and not path.is_file()):  # /dev/stdout, a pipe
         path.write_text(text, encoding="utf-8")
         return
+    path = path.resolve()  # where it is a link, what it leads to is replaced
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
+from edge.drawn import VIDEO_SUFFIX, read_drawn
 from edge.errors import EdgeError
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp")
-REPORT_FILE = "report.jsonl"  # of `edge.report`, in a folder of results
 ARRAY_SUFFIXES = (".npy", ".mat")
 SKELETON_SUFFIXES = (*ARRAY_SUFFIXES, ".txt", ".csv")
 _ENDINGS = ("_color", "_rgb", "_depth", "_skeleton", "_inertial")
@@ -51,9 +51,10 @@ def items_of_folders(
     skeletons: Optional[str],
     inertial: Optional[str],
     video_modality: Optional[str],
-    output: Optional[Path] = None,
 ) -> List[Item]:
     """Return the recordings in folders, in the order of their names.
+
+    Videos that were drawn of others (`edge.drawn`) are none.
 
     The clips name the recordings, or else the skeletons, or else the inertial samples; a recording that lacks a file
     in one of the other folders goes without it.
@@ -63,7 +64,6 @@ def items_of_folders(
       skeletons: folder with skeletons.
       inertial: folder with inertial samples.
       video_modality: what the bundle reads: "rgb", "depth" or None.
-      output: folder where results are written; what lies in it, inside one of the others, is no recording.
 
     Raises:
       EdgeError: if there is no such folder, nothing in it, two files of the same name for one recording, or one file
@@ -71,9 +71,9 @@ def items_of_folders(
     """
     suffixes = ARRAY_SUFFIXES if video_modality == "depth" else VIDEO_SUFFIXES
     found = [
-        _find(clips, suffixes, ("_skeleton", "_inertial"), output),
-        _find(skeletons, SKELETON_SUFFIXES, ("_color", "_rgb", "_depth", "_inertial"), output),
-        _find(inertial, ARRAY_SUFFIXES, ("_color", "_rgb", "_depth", "_skeleton"), output),
+        _find(clips, suffixes, ("_skeleton", "_inertial")),
+        _find(skeletons, SKELETON_SUFFIXES, ("_color", "_rgb", "_depth", "_inertial")),
+        _find(inertial, ARRAY_SUFFIXES, ("_color", "_rgb", "_depth", "_skeleton")),
     ]
     leading = next(files for files, folder in zip(found, (clips, skeletons, inertial)) if folder)
     others = [_by_key(files) if files is not leading else {} for files in found]
@@ -116,9 +116,7 @@ def output_names(items: Sequence[Item]) -> List[str]:
     return names
 
 
-def _find(
-    folder: Optional[str], suffixes: Sequence[str], not_ending: Sequence[str], output: Optional[Path]
-) -> List[Path]:
+def _find(folder: Optional[str], suffixes: Sequence[str], not_ending: Sequence[str]) -> List[Path]:
     if folder is None:
         return []
     if not Path(folder).is_dir():
@@ -126,20 +124,12 @@ def _find(
     paths = sorted(
         path for path in Path(folder).rglob("*") if path.suffix.lower() in suffixes and os.path.isfile(str(path))
     )
-    # What an earlier run has drawn, and what this one will draw, is no recording.
-    results = {path.parent.resolve() for path in Path(folder).rglob(REPORT_FILE)} | {output and output.resolve()}
-    results -= {Path(folder).resolve()}
-    paths = [path for path in paths if not results.intersection(_parents(path, folder))]
+    drawn = {parent: read_drawn(parent) for parent in {path.parent for path in paths}}
+    paths = [path for path in paths if path.suffix != VIDEO_SUFFIX or path.stem not in drawn[path.parent]]
     paths = [path for path in paths if not path.stem.endswith(tuple(not_ending)) and not _is_hidden(path, folder)]
     if not paths:
         raise EdgeError(f"{folder} has no file that could be read; {', '.join(suffixes)} are expected")
     return paths
-
-
-def _parents(path: Path, folder: str) -> List[Path]:
-    """Return the folders that a file in a folder lies in, up to that one."""
-    top = Path(folder).resolve()
-    return [parent for parent in path.resolve().parents if parent == top or top in parent.parents]
 
 
 def _is_hidden(path: Path, folder: str) -> bool:

@@ -131,6 +131,7 @@ def open_capture(path: str) -> cv2.VideoCapture:
     Raises:
       EdgeError: if it cannot be.
     """
+    check_name(path)
     for backend in _BACKENDS:
         capture = cv2.VideoCapture(os.path.abspath(path), backend)  # else "12:30.mp4" is taken for an address
         if capture.isOpened():
@@ -241,8 +242,6 @@ def _as_numbers(values: np.ndarray, path: Path) -> np.ndarray:
 def existing_file(path: Union[str, Path]) -> Path:
     """Return a path after checking that a file is there and not empty."""
     path = Path(path)
-    if not is_utf8(str(path)):
-        raise EdgeError(f"{str(path)!a} has a name that is not UTF-8, which OpenCV crashes on; rename it")
     if os.path.isdir(str(path)):
         raise EdgeError(f"{path} is a folder; a file is expected")
     if not os.path.isfile(str(path)):
@@ -252,13 +251,12 @@ def existing_file(path: Union[str, Path]) -> Path:
     return path
 
 
-def is_utf8(name: str) -> bool:
-    """Return whether a file's name is UTF-8, as it need not be on Linux."""
+def check_name(path: str) -> None:
+    """Raise unless a file's name is UTF-8, as it need not be on Linux."""
     try:
-        name.encode("utf-8")
+        path.encode("utf-8")
     except UnicodeEncodeError:
-        return False
-    return True
+        raise EdgeError(f"{path!a} has a name that is not UTF-8, which OpenCV crashes on; rename it") from None
 
 
 def _read_npy(path: Path) -> np.ndarray:

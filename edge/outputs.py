@@ -16,7 +16,7 @@ import numpy as np
 
 from edge.errors import EdgeError, suggestion
 from edge.files import written
-from edge.media import open_capture
+from edge.media import check_name, open_capture
 from edge.runtime import Look
 
 _FINE_RATE_HZ = 65.0
@@ -227,6 +227,7 @@ def check_video_path(path: Path) -> None:
     if path.suffix.lower() not in _CODECS:
         near = suggestion(path.suffix.lower(), _CODECS)
         raise EdgeError(f"{path} was given for the video; one of {', '.join(_CODECS)} is expected{near}")
+    check_name(str(path))
     check_folder(path)
 
 

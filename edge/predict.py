@@ -133,12 +133,7 @@ def _items_of_folders(args: argparse.Namespace, bundle: Bundle) -> List[Item]:
     clips, skeletons, inertial = (names[0] if names else None for names in (args.clips, args.skeleton, args.inertial))
     if clips:
         video_modality(bundle, clips)
-    if clips and args.visualize and args.output.resolve() == Path(clips).resolve():
-        raise EdgeError(
-            f"--output={args.output} is the folder of the clips: what is drawn there would be taken for clips the next "
-            f"time\n  Give another one, which may lie in it"
-        )
-    return items_of_folders(clips, skeletons, inertial, bundle.video_modality, args.output)
+    return items_of_folders(clips, skeletons, inertial, bundle.video_modality)
 
 
 def _settings(args: argparse.Namespace, options: StreamOptions) -> Dict[str, Any]:

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from edge.bundle import BUNDLE_FILE, sha256_of
+from edge.drawn import REPORT_FILE, TIMELINE_SUFFIX, VIDEO_SUFFIX, note_drawn, read_drawn
 from edge.errors import EdgeError
 from edge.files import replace_text, written
-from edge.items import REPORT_FILE, Item
+from edge.items import Item
 from edge.recognizer import ActionRecognizer
-
-_SUFFIXES = (".mp4", ".png")  # of what `edge.visualize` draws
-_DRAWING_FILE = ".drawing"  # the name of what is being drawn: where the process is killed, its row is not there yet
 
 
 class Report:
@@ -51,8 +49,8 @@ class Report:
             folder.mkdir(parents=True, exist_ok=True)
             given = {_name(vars(item)) for item in items}
             there = self._read(head)
-            self._drawn = {os.path.realpath(str(folder / name)): "" for name in self._left_drawing()}
-            self._drawn.update((drawn, name) for name, row in there.items() for drawn in _drawn(row))
+            self._drawn = {Path(drawn).stem: name for name, row in there.items() for drawn in _drawn(row)}
+            self._drawn.update(read_drawn(folder))
             self._rows = {name: row for name, row in there.items() if name not in given or _holds(row)}
             self._rewrite(head)
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close
@@ -96,20 +94,15 @@ class Report:
         Raises:
           EdgeError: if a file is there that shows another recording, or that was not drawn here at all.
         """
-        folder = self._path.parent
-        for path in (folder / (name + suffix) for suffix in _SUFFIXES):
-            shows = self._drawn.get(os.path.realpath(str(path)))
-            if shows is None and path.exists():
-                raise EdgeError(f"{path} is there already and not of this report; give another --output, or move it")
-            if shows and shows != _name(vars(item)) and path.exists():
-                raise EdgeError(f"{path} shows another recording of this report; give another --output")
-        with written(folder):
-            (folder / _DRAWING_FILE).write_text(name, encoding="utf-8")
-
-    def _left_drawing(self) -> List[str]:
-        """Return the files of a drawing that a killed process may have left without a row."""
-        path = self._path.parent / _DRAWING_FILE
-        return [path.read_text(encoding="utf-8") + suffix for suffix in _SUFFIXES] if path.is_file() else []
+        folder, of, shows = self._path.parent, _name(vars(item)), self._drawn.get(name)
+        for path in (folder / (name + suffix) for suffix in (VIDEO_SUFFIX, TIMELINE_SUFFIX)):
+            if path.exists() and shows is None:
+                raise EdgeError(f"{path} is there already and was not drawn here; give another --output, or move it")
+            if path.exists() and shows != of:
+                raise EdgeError(f"{path} shows another recording; give another --output, or move it")
+        if shows != of:
+            note_drawn(folder, name, of)
+            self._drawn[name] = of
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Write a row; it is there at once.
@@ -120,19 +113,11 @@ class Report:
         with written(self._path):
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()
-        self._drawn.update((drawn, _name(row)) for drawn in _drawn(row))
-        self._end_drawing()
 
     def close(self) -> None:
         """Close the file; errors are those of `add`."""
-        self._end_drawing()
         with written(self._path):
             self._file.close()
-
-    def _end_drawing(self) -> None:
-        path = self._path.parent / _DRAWING_FILE
-        if path.is_file():
-            path.unlink()
 
 
 def stamps(item: Item) -> List[List[int]]:
@@ -149,13 +134,13 @@ def _holds(row: Mapping[str, Any]) -> bool:
 
 def _drawn(row: Mapping[str, Any]) -> List[str]:
     """Return the files that were drawn of a recording."""
-    return [os.path.realpath(name) for name in (row.get("video"), row.get("timeline")) if name]
+    return [name for name in (row.get("video"), row.get("timeline")) if name]
 
 
 def _name(values: Mapping[str, Any]) -> str:
     """Return what tells one recording from another: its files, however they were written."""
     given = (values.get(name) for name in ("clip", "skeleton", "inertial"))
-    return json.dumps([name and os.path.realpath(name) for name in given])
+    return json.dumps([name and os.path.abspath(name) for name in given])
 
 
 def _parse(line: str) -> Optional[Dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
 from edge.annotate import annotate
+from edge.drawn import TIMELINE_SUFFIX, VIDEO_SUFFIX
 from edge.events import Ended, Predicted
 from edge.items import Item
 from edge.outputs import LookRecorder
@@ -43,7 +44,7 @@ def visualize(
     Raises:
       EdgeError: if the recording cannot be read or the files cannot be written.
     """
-    video, timeline = (target.with_name(target.name + suffix) for suffix in (".mp4", ".png"))
+    video, timeline = (target.with_name(target.name + suffix) for suffix in (VIDEO_SUFFIX, TIMELINE_SUFFIX))
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.mp4")
     recorder = LookRecorder(unfinished)
     predictions: List[Predicted] = []

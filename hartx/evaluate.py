@@ -170,7 +170,7 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     recordings = open_recordings(config)
     check_testable(workdir, config, recordings)
     configs.keep(config, workdir)
-    if run.report is not None and run.report["steps"] != run.step:
+    if run.report is not None and run.report.get("steps", run.step) != run.step:
         forget_temperature(workdir)  # which was fitted for the network that was tested before
     graphdef, params, batch_stats = split_model(run.model)
     absences = _absences(config.streams)

@@ -72,7 +72,8 @@ def whole_history(config: ConfigDict, workdir: Path, before: Mapping[str, Any] |
     """
     folders = [workdir, *(stream_workdir(config, workdir, stream) for stream in config.pretraining)]
     if before is not None and not all(folder.exists() for folder in folders):
-        return {name: before[name] for name in ("training_s", "peak_memory_bytes", "trained_by")}
+        there = {"trained_by": trained_by(workdir), **before}  # reports of before lack it
+        return {name: there[name] for name in ("training_s", "peak_memory_bytes", "trained_by")}
     costs = [read_costs(folder) for folder in folders]
     return {
         "training_s": round(sum(cost["training_s"] for cost in costs), 1),

@@ -107,7 +107,7 @@ def test_visualize_writes_a_video_a_timeline_and_the_events(make_bundle, videos,
         assert cv2.imread(row["timeline"]).shape[1] == 1400
         assert row["events"] and row["events"][0]["stop_s"] >= row["events"][0]["start_s"] > 1
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        [*(f"{name}.{kind}" for name in "abc" for kind in ("mp4", "png")), "report.jsonl"]
+        [*(f"{name}.{kind}" for name in "abc" for kind in ("mp4", "png")), "report.jsonl", ".drawn.jsonl"]
     )
 
 
@@ -140,7 +140,7 @@ def test_a_recording_is_not_drawn_over_itself(make_bundle, videos, capsys):
     clips = [str(videos / name) for name in ("a.avi", "b.mp4")]
     assert predict.main([f"--bundle={make_bundle('rgb')}", *clips, f"--output={videos}", "--visualize"]) == 1
     assert (videos / "b.mp4").read_bytes() == before
-    assert "b.mp4 is there already and not of this report" in capsys.readouterr().err
+    assert "b.mp4 is there already and was not drawn here" in capsys.readouterr().err
     drawn = {Path(row["clip"]).name: row.get("video") for row in rows_of(videos)[1]}
     assert Path(drawn["a.avi"]).is_file() and drawn["b.mp4"] is None
 
@@ -150,8 +150,9 @@ def test_what_was_drawn_is_no_recording_of_the_next_run(make_bundle, videos, cap
     for _ in range(2):
         predict.main([f"--bundle={folder}", str(videos), f"--output={videos / 'out'}", "--visualize"])
         assert "5 of 5: 3 predicted" in capsys.readouterr().out
-    assert predict.main([f"--bundle={folder}", str(videos), f"--output={videos}", "--visualize"]) == 1
-    assert "is the folder of the clips" in capsys.readouterr().err and not (videos / "a.mp4").exists()
+    for _ in range(2):  # beside the clips, of which b.mp4 is one
+        assert predict.main([f"--bundle={folder}", str(videos), f"--output={videos}", "--visualize"]) == 1
+        assert "5 of 5: 2 predicted" in capsys.readouterr().out and (videos / "a.mp4").is_file()
 
 
 def test_rows_of_recordings_that_are_not_given_stay_and_so_does_what_was_drawn_of_them(
@@ -166,7 +167,7 @@ def test_rows_of_recordings_that_are_not_given_stay_and_so_does_what_was_drawn_o
     drawn = (tmp_path / "out/clip.mp4").read_bytes()
     (tmp_path / "one").rename(tmp_path / "away")
     assert predict.main([*arguments, str(days[1])]) == 1
-    assert "clip.mp4 shows another recording of this report" in capsys.readouterr().err
+    assert "clip.mp4 shows another recording" in capsys.readouterr().err
     assert (tmp_path / "out/clip.mp4").read_bytes() == drawn
     assert [row["clip"] for row in rows_of(tmp_path / "out")[1]] == [str(day) for day in days]
     (tmp_path / "away").rename(tmp_path / "one")
@@ -194,20 +195,35 @@ def test_what_nobody_drew_here_is_not_drawn_over(make_bundle, write_video, tmp_p
     (tmp_path / "mine.mp4").rename(tmp_path / "walk.mp4")
     before = (tmp_path / "walk.mp4").read_bytes()
     assert predict.main([f"--bundle={make_bundle('rgb')}", str(clip), f"--output={tmp_path}", "--visualize"]) == 1
-    assert "walk.mp4 is there already and not of this report" in capsys.readouterr().err
+    assert "walk.mp4 is there already and was not drawn here" in capsys.readouterr().err
     assert (tmp_path / "walk.mp4").read_bytes() == before
 
 
-def test_what_was_drawn_when_the_process_was_killed_is_drawn_again(make_bundle, write_video, tmp_path):
-    out = tmp_path / "o"
-    arguments = [f"--bundle={make_bundle('rgb')}", str(write_video(frames=60)), f"--output={out}", "--visualize"]
+@pytest.mark.parametrize("event", ["killed before the row", "report removed", "folder moved", "clip touched"])
+def test_what_was_drawn_is_drawn_again_whatever_came_between(make_bundle, write_video, tmp_path, event):
+    out, clip = tmp_path / "o", write_video(frames=60)
+    arguments = [f"--bundle={make_bundle('rgb')}", str(clip), "--visualize"]
+    assert predict.main([*arguments, f"--output={out}"]) == 0
+    if event == "killed before the row":
+        (out / "report.jsonl").write_text((out / "report.jsonl").read_text().splitlines()[0] + "\n")
+    elif event == "report removed":
+        (out / "report.jsonl").unlink()
+    elif event == "folder moved":
+        out = out.rename(tmp_path / "moved")
+    else:
+        os.utime(clip, (1, 1))
+    assert predict.main([*arguments, f"--output={out}"]) == 0
+    _, (row,) = rows_of(out)
+    assert Path(row["video"]) == out / "clip.mp4"
+
+
+def test_what_was_drawn_before_there_was_a_list_of_it_is_known_by_its_row(make_bundle, write_video, tmp_path):
+    out, clip = tmp_path / "o", write_video(frames=60)
+    arguments = [f"--bundle={make_bundle('rgb')}", str(clip), "--visualize", f"--output={out}"]
     assert predict.main(arguments) == 0
-    (out / "report.jsonl").write_text((out / "report.jsonl").read_text().splitlines()[0] + "\n")
-    assert predict.main(arguments) == 1  # as if somebody else's
-    (out / "report.jsonl").write_text((out / "report.jsonl").read_text().splitlines()[0] + "\n")
-    (out / ".drawing").write_text("clip")
+    (out / ".drawn.jsonl").unlink()
+    os.utime(clip, (1, 1))
     assert predict.main(arguments) == 0
-    assert len(rows_of(out)[1]) == 1 and not list(out.glob(".*"))
 
 
 def test_a_recording_is_the_same_however_its_path_is_written(make_bundle, write_video, tmp_path, monkeypatch):
@@ -274,7 +290,7 @@ def test_a_signal_ends_after_whole_rows_and_the_next_run_goes_on(make_bundle, wr
     _, rows = rows_of(out)
     assert 1 <= len(rows) < 30 and f"{len(rows)} of 30: {len(rows)} predicted" in said
     assert sorted(path.name for path in out.glob("*.mp4")) == [f"{i:02}.mp4" for i in range(len(rows))]
-    assert [path.name for path in out.glob(".*")] == []
+    assert [path.name for path in out.glob(".*")] == [".drawn.jsonl"]
 
 
 # --- which files belong together ------------------------------------------------------------------
@@ -316,16 +332,15 @@ def test_a_file_that_could_belong_to_two_recordings_is_given_to_none(folders, tm
         items_of_folders(None, skeletons, inertial, None)
 
 
-def test_results_are_no_recordings_wherever_they_lie(folders, tmp_path):
-    (clips,) = folders(clips=["a.mp4"])
-    for results in ("one", "two"):
-        (tmp_path / "clips" / results).mkdir()
-        (tmp_path / "clips" / results / "a.mp4").write_bytes(b"x")
-    (tmp_path / "clips/one/report.jsonl").write_text("{}")
-    found = items_of_folders(clips, None, None, "rgb", tmp_path / "clips/two")
-    assert [item.clip for item in found] == [f"{clips}/a.mp4"]
-    (tmp_path / "report.jsonl").write_text("{}")  # beside the clips' folder, not in it
-    assert len(items_of_folders(clips, None, None, "rgb", tmp_path)) == 2  # "two" has no report yet
+def test_drawn_videos_are_no_recordings_wherever_they_lie(folders, tmp_path):
+    (clips,) = folders(clips=["a.mp4", "b.avi"])
+    (tmp_path / "clips/out").mkdir()
+    for name in ("a.mp4", "c.mp4"):
+        (tmp_path / "clips/out" / name).write_bytes(b"x")
+    (tmp_path / "clips/out/.drawn.jsonl").write_text('{"name": "a", "of": ""}\n{"name": "')
+    (tmp_path / "clips/report.jsonl").write_text("{}")  # results beside clips do not hide them
+    found = items_of_folders(clips, None, None, "rgb")
+    assert [item.clip for item in found] == [f"{clips}/a.mp4", f"{clips}/b.avi", f"{clips}/out/c.mp4"]
 
 
 def test_one_folder_may_hold_all_kinds(folders):

@@ -367,3 +367,8 @@ def test_a_result_goes_through_a_link_and_to_a_device(tmp_path):
     bench.write_json(tmp_path / "pipe", {"b": 2})
     assert json.loads(os.read(reader, 100)) == {"b": 2} and (tmp_path / "pipe").is_fifo()
     os.close(reader)
+
+
+def test_a_result_goes_to_stdout_by_its_device(run_python):
+    code = "from edge import bench; from pathlib import Path; bench.write_json(Path('/dev/stdout'), {'a': 1})"
+    assert json.loads(run_python("-c", code).stdout) == {"a": 1}
