@@ -10,7 +10,7 @@ from typing import Any, Tuple
 import numpy as np
 
 from edge.errors import EdgeError
-from edge.sampling import Entries
+from edge.sampling import Entries, Track
 
 # Gravity is in what an accelerometer measures, so the middle of its values lies near 1 g whatever a person does
 # (0.96 to 1.21 over UTD-MHAD). Far from it the values are in m/s2, or gravity was taken out.
@@ -88,6 +88,12 @@ def check_samples(inertial: Entries) -> np.ndarray:
         first = int(np.argwhere(~np.isfinite(samples))[0, 0])
         raise EdgeError(f"the inertial samples have a value that is not finite, first in sample {first}")
     return samples
+
+
+def check_track(modality: str, track: Track) -> Track:
+    """Return a track with its entries and times checked."""
+    entries = check_entries(modality, track.values)
+    return Track(entries, check_times(track.time_s, len(entries), modality))
 
 
 def check_times(time_s: Any, count: int, modality: str) -> np.ndarray:

@@ -13,7 +13,6 @@ from typing import Dict
 from edge.files import written
 
 DRAWN_FILE = ".drawn.jsonl"
-REPORT_FILE = "report.jsonl"
 VIDEO_SUFFIX, TIMELINE_SUFFIX = ".mp4", ".png"
 
 

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Protoco
 
 import numpy as np
 
-from edge.checks import check_entries, check_skeleton, check_times
+from edge.checks import check_entries, check_skeleton, check_track
 from edge.errors import EdgeError
 from edge.media import Recording, read_inertial, read_skeleton
 from edge.sampling import Track, regular_track
@@ -57,8 +57,7 @@ class FunctionFeed:
 def read_given(modality: str, given: Any) -> Any:
     """Return what a file holds, if "skeleton" or "inertial" was given as a file; a track is checked, others stay."""
     if isinstance(given, Track):
-        entries = check_entries(modality, given.values)
-        return Track(entries, check_times(given.time_s, len(entries), modality))
+        return check_track(modality, given)
     if not isinstance(given, (str, Path)):
         return given
     return read_skeleton(given) if modality == "skeleton" else read_inertial(given)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Optional, Tuple,
 import numpy as np
 
 from edge.bundle import Bundle, read_bundle
-from edge.checks import check_entries, check_times
+from edge.checks import check_entries, check_track
 from edge.engines import Engine, EngineOptions, TakingTurns, load_engine
 from edge.engines.choice import choose
 from edge.errors import EdgeError
@@ -251,11 +251,8 @@ class ActionRecognizer:
             modality = bundle.video_modality if name == "video" else name
             if modality not in bundle.specs:
                 raise EdgeError(f"{_MEANING[name]} given; this bundle reads {bundle.reads}")
-            if isinstance(value, Track):
-                entries = check_entries(modality, value.values)
-                given[modality] = Track(entries, check_times(value.time_s, len(entries), modality))
-            else:
-                given[modality] = check_entries(modality, value)
+            check: Any = check_track if isinstance(value, Track) else check_entries
+            given[modality] = check(modality, value)
         if not given:
             raise EdgeError(f"nothing was given; this bundle reads {bundle.reads}")
         return given

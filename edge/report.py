@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from edge.bundle import BUNDLE_FILE, sha256_of
-from edge.drawn import REPORT_FILE, TIMELINE_SUFFIX, VIDEO_SUFFIX, note_drawn, read_drawn
+from edge.drawn import TIMELINE_SUFFIX, VIDEO_SUFFIX, note_drawn, read_drawn
 from edge.errors import EdgeError
 from edge.files import replace_text, written
 from edge.items import Item
 from edge.recognizer import ActionRecognizer
+
+REPORT_FILE = "report.jsonl"
 
 
 class Report:

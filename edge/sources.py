@@ -219,19 +219,20 @@ class CameraSource:
 
     def __init__(self, where: Union[int, str]) -> None:
         self._where = where
+        self._local = isinstance(where, int) or is_device(where)  # asked once: a device file goes with its camera
         self._capture: Any = self._open()
         if self._capture is None:
             raise EdgeError(
                 f"source {where}: there is no camera that can be opened\n"
                 f"  Look which there are (ls /dev/video*), and whether another program has it"
-                if isinstance(where, int) or is_device(where)
+                if self._local
                 else f"source {where} cannot be opened\n  Try it with: ffplay {where}"
             )
         self.rate_hz = rate_of(self._capture)
         self._begun_s = time.perf_counter()
 
     def _open(self) -> Any:
-        if isinstance(self._where, int) or is_device(self._where):
+        if self._local:
             capture = cv2.VideoCapture(self._where)
             capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where a driver can do without a queue of old frames
         else:

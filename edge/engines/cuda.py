@@ -49,7 +49,7 @@ class Gpu:
       name: as the driver calls it, "Orin" for example.
       compute_capability: like "8.7".
       driver: the driver's release, and the CUDA version it serves.
-      multiprocessors: how many it has: an Orin Nano has 4 or 8, an AGX Orin 14 or 16, and both are called "Orin".
+      multiprocessors: how many it has, which tells the modules that are all called "Orin" apart.
     """
 
     name: str

@@ -105,8 +105,7 @@ def create_model(
         `pose` (of `PoseNet`, whose joints a network like that of skeletons reads), `skeleton` (of `SkeletonLSTM`:
         where there are several `descriptions`, their networks share the `features`, and all of them are there
         `members` times), `inertial` (of `SequenceLSTM`, of which `members` share the `features`), `fusion` (of
-        `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions over
-        frames and clips.
+        `Fusion`) and `dtype`, 'float32' or 'bfloat16', of the convolutions over frames and clips.
       streams: modalities, in the order of fusion.
       input_shapes: modality to the shape of one clip without the batch, (T, H, W, C) or (T, features).
       num_classes: number of actions.
