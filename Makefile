@@ -31,4 +31,4 @@ test: lint
 	$(BIN)/python -m pytest
 
 clean:
-	rm -rf .venv runs/demo bundles/demo
+	rm -rf .venv runs/demo runs/data runs/demo_recording bundles/demo

@@ -46,6 +46,9 @@ from edge.recognizer import ActionRecognizer
 
 _ALL, _AUTO = "all", "auto"
 
+# How long a stream is measured unless --seconds says.
+_STREAM_S = 20.0
+
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command and return its exit code."""
@@ -53,8 +56,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     args = parser.parse_args(argv)
     if args.size and _inputs(args).files:
         parser.error("--size is of random frames; it does not go with --clip, --skeleton or --inertial")
-    if not args.stream and (args.rate or args.stride):
-        parser.error("--rate and --stride are of streams; give --stream, too")
+    if not args.stream and (args.rate or args.seconds or args.stride):
+        parser.error("--rate, --seconds and --stride are of streams; give --stream, too")
     if args.compare and (args.engine, args.precision) != (_AUTO, _AUTO):
         parser.error("--compare is --engine=all --precision=all; it does not go with either")
     return run_command(lambda: _run(args))
@@ -66,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compare", action="store_true", help="all engines that work here, all precisions")
     parser.add_argument("--stream", action="store_true", help="each also as a stream, from decoded frame to event")
     parser.add_argument("--rate", type=positive_float, metavar="HZ", help="of the stream's camera (30), or its sensor")
-    parser.add_argument("--seconds", type=positive_float, default=20.0, help="that each stream lasts (20)")
+    parser.add_argument("--seconds", type=positive_float, metavar="S", help="that each stream lasts (20)")
     parser.add_argument("--stride", type=positive_int, help="of the stream (half a window)")
     parser.add_argument("--warmup", type=positive_int, default=10, help="iterations that do not count (10)")
     parser.add_argument("--iterations", type=positive_int, default=100, help="iterations that do (100)")
@@ -154,7 +157,7 @@ def _stream(args: argparse.Namespace, recognizer: ActionRecognizer, clip: ClipIn
     """Return what a stream did, if one was asked for."""
     if not args.stream:
         return None
-    return asdict(measure_stream(recognizer, clip, args.rate, args.seconds, args.stride))
+    return asdict(measure_stream(recognizer, clip, args.rate, args.seconds or _STREAM_S, args.stride))
 
 
 def pick(bundle: Bundle, engines: str, precisions: str) -> Tuple[Dict[str, Choice], List[Dict[str, str]]]:

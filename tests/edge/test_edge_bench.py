@@ -335,7 +335,7 @@ def test_a_recording_is_not_replaced_by_what_was_measured(make_bundle, tmp_path,
     assert skeleton.read_bytes() == before and "which is read" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--rate=5", "--stride=2"])
+@pytest.mark.parametrize("option", ["--rate=5", "--seconds=9", "--stride=2"])
 def test_how_a_stream_is_measured_is_refused_where_none_is(make_bundle, option, capsys):
     with pytest.raises(SystemExit, match="2"):
         bench.main([f"--bundle={make_bundle('skeleton')}", option])
