@@ -35,6 +35,9 @@ def parser(config: flags.FlagHolder[Any]) -> Callable[[list[str]], list[str]]:
             sys.exit(2)
         except SystemExit as end:
             sys.exit(0 if end.code == 1 else end.code)  # absl has shown its help, and ends with 1 as if by mistake
+        except flags.UnrecognizedFlagError as error:
+            print("error:", _unknown_flag(error), file=sys.stderr)
+            sys.exit(2)
         except (flags.Error, OSError, TypeError) as error:
             print("error:", _in_short(error), file=sys.stderr)
             sys.exit(2)
@@ -65,6 +68,16 @@ def _no_such_field(error: Exception, argv: list[str]) -> str:
             f"fusion's. --config.{shared} sets it for every stream without one. {hint}"
         ).strip()
     return f"the config has no field {field}; configs/base.py lists those of an experiment. {hint}".strip()
+
+
+def _unknown_flag(error: flags.UnrecognizedFlagError) -> str:
+    """Return what to say of a flag there is not; a config's fields are flags only beside the config itself."""
+    if not error.flagname.startswith("config."):
+        return _in_short(error)
+    return (
+        f"--{error.flagname} was given without --config; --config=configs/NAME.py --{error.flagname}=... is expected, "
+        f"also to go on with a run or to test it otherwise"
+    )
 
 
 def _in_short(error: Exception) -> str:

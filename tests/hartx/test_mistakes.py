@@ -29,6 +29,7 @@ def run(repository, *arguments, **environment):
     "arguments, message",
     [
         (["--config=configs/fusion.py:dpeth"], "one of rgb, skeleton_inertial, depth"),
+        (["--workdir=x", "--config.clip.views=3"], "--config.clip.views was given without --config; --config="),
         (["--config=configs/nope.py"], "there is no config file configs/nope.py; configs/depth.py, "),
         (["--config=configs/skeletn.py"], "did you mean 'configs/skeleton.py'"),
         (["--config=configs/skeleton.py", "--config.optim.learning_rat=1"], 'Did you mean "learning_rate"'),
