@@ -4,7 +4,9 @@
 
 A run is trained on one device. Before some of its steps its state and batch are kept, and the step is taken from there
 by a second process, too, whose CPU was told to be several. What is compared is one step each time, so that rounding
-has no time to grow, as it does over a whole run: to a network as different as that of another seed.
+has no time to grow, as it does over a whole run: to a network as different as that of another seed. What can
+be is in float64 (convolutions and BatchNorm are float32), so that what is not rounding stands out; --float32 shows what
+rounding does in training as it is.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from hartx.train_step import train_step
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, as main.py takes it.")
 _DEVICES = flags.DEFINE_integer("devices", 8, "How many the second process has.", lower_bound=2)
 _STEPS = flags.DEFINE_list("steps", [1, 30, 100, 300, 700, 1200], "After how many steps one is compared.")
+_FLOAT32 = flags.DEFINE_bool("float32", False, "In the precision of training.")
 _STATES = flags.DEFINE_string("states", None, "Of the second process: where the first one keeps states.")
 
 
@@ -48,8 +51,10 @@ def main(argv: list[str]) -> None:
     del argv
     absl_logging.set_verbosity(absl_logging.WARNING)
     config = _CONFIG.value
+    jax.config.update("jax_enable_x64", not _FLOAT32.value)
     recordings = open_recordings(config)
     recipe, state = runs.make_recipe(config, len(recordings.labels), runs.schedule(config, recordings))
+    state = _precise(state)
     devices = make_devices()
     key = devices.put_replicated(jax.random.key(config.seed))
     step_fn = jit(functools.partial(train_step, recipe))
@@ -69,9 +74,9 @@ def main(argv: list[str]) -> None:
         batches = training_batches(recordings, config)
         for number in track(range(max(after) + 1), "training on one device", console=Console(stderr=True)):
             batch = next(batches)
+            batch = {"inputs": _precise(batch["inputs"]), "label": batch["label"]}
             before, (state, metrics) = state, step(state, batch)
             if number in after:
-                batch = {name: batch[name] for name in ("inputs", "label")}
                 path = Path(folder, f"{number:06}.before")
                 path.write_bytes(pickle.dumps((jax.tree.leaves(jax.device_get(before)), batch)))
                 _keep(path.with_suffix(".one"), before, (state, metrics))
@@ -82,15 +87,23 @@ def main(argv: list[str]) -> None:
         _print(config.name, [Path(folder, f"{number:06}.before") for number in after])
 
 
+def _precise(tree: Any) -> Any:
+    """Return a tree with its float32 arrays in float64, unless training's own precision is wanted."""
+    if _FLOAT32.value:
+        return tree
+    return jax.tree.map(lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, tree)
+
+
 def _keep(path: Path, before: Any, after: Any) -> None:
-    """Write by how much each parameter changed, and the loss."""
+    """Write by how much each parameter and each average changed, and the loss."""
     state, metrics = jax.device_get(after)
-    changes = jax.tree.map(np.subtract, state.params, jax.device_get(before.params))
+    learnt = (state.params, state.batch_stats, state.ema)
+    changes = jax.tree.map(np.subtract, learnt, jax.device_get((before.params, before.batch_stats, before.ema)))
     path.write_bytes(pickle.dumps((np.concatenate([x.ravel() for x in jax.tree.leaves(changes)]), metrics["loss"])))
 
 
 def _print(name: str, paths: list[Path]) -> None:
-    table = Table("after step", "loss", "difference", "difference of the parameters' change", title=name)
+    table = Table("after step", "loss", "difference", "difference of what changed", title=name)
     for path in paths:
         (one, loss), (several, other) = (
             pickle.loads(path.with_suffix(suffix).read_bytes()) for suffix in (".one", ".several")
