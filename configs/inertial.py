@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
     config.name = "inertial"
     config.streams = ("inertial",)
     config.num_epochs = 150
+    config.checkpoint_epochs = 25.0  # an epoch takes a second or two, a checkpoint one more
     config.optim.learning_rate = 2e-3
     config.mixing.cutmix = 0.0
     config.augment.inertial_rotation_degrees = 20.0

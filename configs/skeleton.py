@@ -62,6 +62,7 @@ def get_config(variant: str = "limb_scale") -> ConfigDict:
     config.name = "skeleton"
     config.streams = ("skeleton",)
     config.num_epochs = 150
+    config.checkpoint_epochs = 25.0  # an epoch takes a second or two, a checkpoint one more
     config.optim.learning_rate = 2e-3
     config.mixing.cutmix = 0.0
     for step, changes in STEPS.items():
