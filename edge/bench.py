@@ -42,6 +42,7 @@ from edge.files import check_not_read, replace_text
 from edge.measure import ClipInput, InputChoice, Times, make_input, measure_times, percentiles
 from edge.measure_stream import measure_stream
 from edge.power import Meter, find_meter, measure_power
+from edge.preprocess import window_frames
 from edge.recognizer import ActionRecognizer
 
 _ALL, _AUTO = "all", "auto"
@@ -219,7 +220,7 @@ def _describe(clip: ClipInput) -> Dict[str, Any]:
 
 def _summary(bundle: Bundle, choice: Choice, name: str, first: str, times: Times) -> Dict[str, Any]:
     total_ms = times.total_ms[name]
-    frames = bundle.specs[bundle.video_modality or bundle.inputs[0].modality].num_frames
+    frames = window_frames(bundle.specs)
     clips_per_s = 1000 * len(total_ms) / sum(total_ms)
     return {
         "engine": choice.entry.name,

@@ -101,6 +101,15 @@ SPECS = {"rgb": VideoSpec, "depth": DepthSpec, "skeleton": SkeletonSpec, "inerti
 VIDEO_MODALITIES = ("rgb", "depth")
 
 
+def window_frames(specs: Mapping[str, Any]) -> int:
+    """Return how many instants a window of these modalities has, of which a stride is a part.
+
+    The frames of the video where there is one, else those of the first modality.
+    """
+    video = [spec for modality, spec in specs.items() if modality in VIDEO_MODALITIES]
+    return int((video or list(specs.values()))[0].num_frames)
+
+
 def spec_to_dict(spec: Any) -> dict[str, Any]:
     """Return a specification as plain values for JSON."""
     return dataclasses.asdict(spec)
@@ -110,13 +119,13 @@ def spec_from_dict(modality: str, values: Mapping[str, Any]) -> Any:
     """Return the specification of a modality from plain values.
 
     Raises:
-      ValueError: for an unknown modality or field, or a value that no clip can be made with.
+      ValueError: for an unknown modality, an unknown or missing field, or a value that no clip can be made with.
     """
     if modality not in SPECS:
         raise ValueError(f"modality {modality!r} was given; one of {sorted(SPECS)} is expected")
     known = {field.name for field in dataclasses.fields(SPECS[modality])}
-    if set(values) - known:
-        raise ValueError(f"{modality}: {sorted(set(values) - known)} was given; {sorted(known)} is expected")
+    if set(values) != known:
+        raise ValueError(f"{modality}: {sorted(values)} were given; {sorted(known)} are expected")
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     for name, value in given.items():
         usual = getattr(SPECS[modality](), name)

@@ -26,13 +26,13 @@ from edge.events import Ended, Latency, Notice, Predicted, Started, StreamEvent
 from edge.feeds import Feed
 from edge.recognizer import ActionRecognizer
 from edge.sources import Frame, Source
-from edge.streaming import ActionStream, Event, StreamRule
+from edge.streaming import ActionStream, Event, StreamRule, usual_rule
 from edge.window import SlidingWindow
 
 _POLL_S = 0.1  # how long a stop may go unnoticed while no frame comes
 _SETTLED = 10  # predictions that must hold a narrower stride before that is said
 
-_RULE = StreamRule(release=0.4)
+_RULE = usual_rule()
 
 
 @dataclass(frozen=True)

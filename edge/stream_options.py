@@ -7,17 +7,16 @@ from typing import Optional
 
 from edge.command import positive_int
 from edge.runtime import StreamOptions
-from edge.streaming import StreamRule
+from edge.streaming import RELEASE_SHARE, usual_rule
 
-RULE = StreamOptions().rule
-_RELEASE_SHARE = (RULE.release or 0.0) / RULE.threshold
+RULE = usual_rule()
 
 
 def add_stream_options(parser: argparse.ArgumentParser) -> None:
     """Add --stride, --smoothing, --threshold and --release."""
     smoothing, threshold = RULE.smoothing, RULE.threshold
     parser.add_argument(
-        "--stride", type=positive_int, metavar="N", help="frames of a window to the next (half of them)"
+        "--stride", type=positive_int, metavar="N", help="instants of a window until the next prediction (half of them)"
     )
     parser.add_argument(
         "--smoothing",
@@ -30,7 +29,7 @@ def add_stream_options(parser: argparse.ArgumentParser) -> None:
         "--threshold", type=float, default=threshold, help=f"least confidence that names an action ({threshold})"
     )
     parser.add_argument(
-        "--release", type=float, help=f"least confidence that keeps it ({_RELEASE_SHARE} of the threshold)"
+        "--release", type=float, help=f"least confidence with which it goes on ({RELEASE_SHARE} of the threshold)"
     )
 
 
@@ -42,10 +41,9 @@ def stream_options(args: argparse.Namespace) -> StreamOptions:
 def make_stream_options(
     stride: Optional[int], smoothing: int, threshold: float, release: Optional[float]
 ) -> StreamOptions:
-    """Return these options; without a `release` it is the usual share of the threshold.
+    """Return these options; without a `release`, that of `usual_rule`.
 
     Raises:
       EdgeError: if they do not fit together.
     """
-    release = _RELEASE_SHARE * threshold if release is None else release
-    return StreamOptions(stride, StreamRule(threshold, smoothing, release))
+    return StreamOptions(stride, usual_rule(threshold, smoothing, release))

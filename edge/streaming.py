@@ -25,6 +25,9 @@ from edge.errors import EdgeError
 
 NONE = "none"
 
+# Down to which share of the threshold an action that was named goes on, where nothing else is asked for.
+RELEASE_SHARE = 0.8
+
 # Windows that share less of the newest one than this do not overlap it: the times of a live source jitter.
 _LEAST_OVERLAP = 0.1
 
@@ -53,6 +56,15 @@ class StreamRule:
             raise EdgeError(
                 f"a release of {self.release} was given; 0 <= release <= threshold={self.threshold} is expected"
             )
+
+
+def usual_rule(threshold: float = 0.5, smoothing: int = 5, release: Optional[float] = None) -> StreamRule:
+    """Return the rule of the commands: one with hysteresis, `RELEASE_SHARE` of the threshold unless it is given.
+
+    Raises:
+      EdgeError: if the values do not fit together.
+    """
+    return StreamRule(threshold, smoothing, RELEASE_SHARE * threshold if release is None else release)
 
 
 @dataclass(frozen=True)

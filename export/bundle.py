@@ -13,7 +13,7 @@ from typing import Any
 
 from edge.bundle import BUNDLE_FILE, FORMAT_VERSION, MAX_DROP_FIELD, read_bundle, sha256_of
 from edge.errors import EdgeError
-from edge.preprocess import spec_to_dict
+from edge.preprocess import spec_to_dict, window_frames
 from export.accuracy import Accuracy, McNemar
 from export.errors import ExportError
 from export.formats import Format, Options
@@ -177,7 +177,7 @@ def write_description(folder: Path, description: Description) -> None:
     files = {
         path.name: {"sha256": sha256_of(path), "size_bytes": path.stat().st_size} for path in sorted(folder.iterdir())
     }
-    frames = next((i.spec.num_frames for i in description.inputs if i.is_video), description.inputs[0].spec.num_frames)
+    frames = window_frames({entry.modality: entry.spec for entry in description.inputs})
     values = {
         "format_version": FORMAT_VERSION,
         "model": description.model,

@@ -1,7 +1,7 @@
 """How well a trained network does on continuous sequences, where trimmed clips flatter.
 
 `python -m hartx.streaming --workdir=RUN` joins the recordings of each subject of a side into one sequence, slides
-a window over it, applies the smoothing and the threshold of `edge.streaming`, and measures what is said.
+a window over it, applies the smoothing, threshold and hysteresis of `edge.streaming`, and measures what is said.
 
 **Sequence** (`sequence`). All recordings of a subject in a drawn order (seeded), with `rest_s` seconds between two,
 before the first and after the last. There the person stands still: frames hold the last one of the recording

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from datasets.errors import DatasetError
+from edge.streaming import RELEASE_SHARE
 from hartx.errors import HartxError
 
 _EPILOG = """\
@@ -64,10 +65,17 @@ def _parser() -> argparse.ArgumentParser:
         help="predictions averaged at most, those whose windows overlap the newest one (default: %(default)s)",
     )
     add(
+        "--release",
+        type=_number(0.0, 1.0),
+        metavar="P",
+        help=f"least smoothed probability with which it goes on (default: {RELEASE_SHARE} of the threshold)",
+    )
+    add(
         "--stride",
         type=_count,
-        metavar="FRAMES",
-        help="from one window to the next, of the run's clip.num_frames (default: half of them, 8 of 16)",
+        metavar="N",
+        help="instants from one window to the next, as of edge.live: a window has as many as frames of its video "
+        "(16, or 24 of depth.py), else as steps of its first stream (default: half of them)",
     )
     add(
         "--rest_s",
@@ -105,7 +113,10 @@ def _count_from_0(text: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.release is not None and args.release > args.threshold:
+        parser.error(f"--release={args.release:g} was given; at most --threshold={args.threshold:g} is expected")
     # Imported here, so that --help and a mistyped flag answer at once.
     from hartx.run import load_run, recordings_of
     from hartx.streaming.report import Settings, measure, show

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from edge.streaming import NONE, Event, Narration, StreamRule, narrate
+from edge.streaming import NONE, Event, Narration, StreamRule, narrate, usual_rule
 from hartx.streaming.sequence import Instance
 from hartx.streaming.windows import Watched
 
@@ -160,12 +160,16 @@ def said_about(watched: Sequence[Watched], labels: Sequence[str], rule: StreamRu
 
 
 def threshold_curve(
-    watched: Sequence[Watched], labels: Sequence[str], smoothing: int, window_s: float
+    watched: Sequence[Watched], labels: Sequence[str], smoothing: int, release: float | None, window_s: float
 ) -> list[dict[str, Any]]:
-    """Return the metrics at each of `CURVE_THRESHOLDS`, from the same predictions."""
+    """Return the metrics at each of `CURVE_THRESHOLDS`, from the same predictions.
+
+    A `release` is lowered to the thresholds that are below it; None: at each the usual share of it.
+    """
     rows = []
     for threshold in CURVE_THRESHOLDS:
-        narrations = said_about(watched, labels, StreamRule(threshold, smoothing))
+        rule = usual_rule(threshold, smoothing, None if release is None else min(release, threshold))
+        narrations = said_about(watched, labels, rule)
         total = sum((outcome(w, labels, n, window_s) for w, n in zip(watched, narrations, strict=True)), NOTHING)
         rows.append({"threshold": threshold} | figures(total))
     return rows

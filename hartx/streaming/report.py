@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from edge.streaming import NONE, Narration, StreamRule
+from edge.preprocess import window_frames
+from edge.streaming import NONE, Narration, usual_rule
 from hartx.calibration import read_temperature
 from hartx.config import dataset_name, write_json
 from hartx.data import Recordings, window_s
@@ -33,7 +34,8 @@ class Settings:
       side: train, validation or test.
       threshold: the least smoothed probability that names an action.
       smoothing: how many predictions are averaged at most.
-      stride: frames from one window to the next, of the run's `clip.num_frames`; None: half of them.
+      release: the least smoothed probability with which an action that was named goes on; None: as on the device.
+      stride: instants from one window to the next, of those that a window has on the device; None: half of them.
       rest_s: seconds between two recordings.
       window_s: length of a window; None: what the run was trained for.
       seed: draws the order of the recordings.
@@ -43,6 +45,7 @@ class Settings:
     side: str = "test"
     threshold: float = 0.5
     smoothing: int = 5
+    release: float | None = None
     stride: int | None = None
     rest_s: float = 1.0
     window_s: float | None = None
@@ -68,16 +71,17 @@ def measure(run: Run, recordings: Recordings, settings: Settings, output: Path) 
     if NONE in run.labels:
         raise HartxError(f"an action of the run is called {NONE!r}, which is what a stream says when it is not sure")
     sequences = sequences_of_side(recordings, settings.side, settings.rest_s, settings.seed)
-    frames = run.config.clip.num_frames
+    rule = usual_rule(settings.threshold, settings.smoothing, settings.release)
+    frames = window_frames(run.specs)
     stride = settings.stride or max(1, frames // 2)
     length_s = settings.window_s or window_s(run.config, recordings)
     hop_s = length_s * stride / frames
     watched = watch(run, sequences, length_s, hop_s)
-    narrations = said_about(watched, run.labels, StreamRule(settings.threshold, settings.smoothing))
+    narrations = said_about(watched, run.labels, rule)
     parts = [outcome(w, run.labels, n, length_s) for w, n in zip(watched, narrations, strict=True)]
     total = sum(parts, NOTHING)
     curves = {
-        smoothing: threshold_curve(watched, run.labels, smoothing, length_s)
+        smoothing: threshold_curve(watched, run.labels, smoothing, settings.release, length_s)
         for smoothing in sorted({settings.smoothing, 1}, reverse=True)
     }
     report = {
@@ -87,6 +91,7 @@ def measure(run: Run, recordings: Recordings, settings: Settings, output: Path) 
         "steps": run.step,
         "temperature": read_temperature(run.workdir),
         **dataclasses.asdict(settings),
+        "release": rule.release,
         "stride": stride,
         "frames": frames,
         "window_s": length_s,
@@ -169,7 +174,8 @@ def _overall_table(report: dict[str, Any]) -> Table:
         "subjects": f"{subjects} ({report['side']})",
         "sequences": f"{all_in['minutes']:.1f} min, {all_in['instances']} actions",
         "window": f"{report['window_s']:.2f} s, every {report['hop_s']:.2f} s",
-        "decision": f"mean of up to {report['smoothing']}, threshold {report['threshold']}",
+        "decision": f"mean of up to {report['smoothing']}",
+        "threshold": f"{report['threshold']:g}, release {report['release']:g}",
         "window accuracy": f"{_percent(all_in['window_accuracy'])} of {all_in['windows']}",
         "decision accuracy": _percent(all_in["decision_accuracy"]),
         "none accuracy at rest": f"{_percent(all_in['none_accuracy'])} of {all_in['rest_windows']}",

@@ -293,8 +293,24 @@ def test_a_specification_survives_json(modality):
 def test_a_specification_no_clip_can_be_made_with_is_refused(field, value):
     """An edited bundle would divide by 0, or predict something else without a word."""
     with pytest.raises(ValueError, match=f"rgb: {field} is .*; something like .* is expected"):
-        preprocess.spec_from_dict("rgb", {field: value})
+        preprocess.spec_from_dict("rgb", {**preprocess.spec_to_dict(preprocess.VideoSpec()), field: value})
+
+
+@pytest.mark.parametrize("modality", list(preprocess.SPECS))
+def test_a_specification_has_all_of_its_fields_and_no_other(modality):
+    """What a bundle leaves out is not what usually stands there."""
+    whole = preprocess.spec_to_dict(preprocess.SPECS[modality]())
+    for values in ({**whole, "more": 1}, *({k: v for k, v in whole.items() if k != name} for name in whole)):
+        with pytest.raises(ValueError, match=f"{modality}: .* were given; .* are expected"):
+            preprocess.spec_from_dict(modality, values)
 
 
 def test_a_mean_may_be_anything_finite():
-    assert preprocess.spec_from_dict("rgb", {"mean": [0, -0.5, 2.0]}).mean == (0, -0.5, 2.0)
+    whole = preprocess.spec_to_dict(preprocess.VideoSpec())
+    assert preprocess.spec_from_dict("rgb", {**whole, "mean": [0, -0.5, 2.0]}).mean == (0, -0.5, 2.0)
+
+
+def test_a_window_has_the_instants_of_its_video_or_else_of_its_first_modality():
+    skeleton, depth = preprocess.SkeletonSpec(48), preprocess.DepthSpec(24)
+    assert preprocess.window_frames({"skeleton": skeleton, "depth": depth}) == 24
+    assert preprocess.window_frames({"skeleton": skeleton, "inertial": preprocess.InertialSpec(96)}) == 48

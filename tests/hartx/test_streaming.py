@@ -246,13 +246,26 @@ def test_a_higher_threshold_detects_no_more_and_rests_no_less(seed, smoothing):
     rng = np.random.default_rng(seed)
     spans = np.stack([np.arange(18.0), np.arange(18.0) + 2], axis=1)
     watched = Watched(ContinuousSequence(7, 20.0, INSTANCES, {}), spans, rng.dirichlet(np.full(3, 0.3), 18))
-    rows = threshold_curve([watched], LABELS, smoothing, 2.0)
+    rows = threshold_curve([watched], LABELS, smoothing, 1.0, 2.0)  # a release of 1 is no hysteresis
     assert tuple(row["threshold"] for row in rows) == CURVE_THRESHOLDS and CURVE_THRESHOLDS[-1] == 0.95
     assert np.all(np.diff([row["detection_rate"] for row in rows]) <= 0)
     assert np.all(np.diff([row["none_accuracy"] for row in rows]) >= 0)
     assert len({row["window_accuracy"] for row in rows}) == 1
     at_half = narrate(LABELS, StreamRule(0.5, smoothing), spans, watched.probabilities)
     assert rows[10] == {"threshold": 0.5} | figures(outcome(watched, LABELS, at_half, 2.0))
+
+
+def test_the_curve_is_of_the_hysteresis_that_the_device_has():
+    spans = np.stack([np.arange(18.0), np.arange(18.0) + 2], axis=1)
+    rows = np.full((18, 3), 0.3)
+    rows[4, 0], rows[5:, 0] = 0.6, 0.45  # named once, and not sure enough to be named again
+    watched = Watched(ContinuousSequence(7, 20.0, INSTANCES, {}), spans, rows)
+    at_half = narrate(LABELS, StreamRule(0.5, 1, release=0.4), spans, rows)
+    assert [d.action for d in at_half.decisions] == [NONE] * 4 + [LABELS[0]] * 14
+    curve = threshold_curve([watched], LABELS, 1, None, 2.0)
+    assert curve[10] == {"threshold": 0.5} | figures(outcome(watched, LABELS, at_half, 2.0))
+    without = threshold_curve([watched], LABELS, 1, 0.5, 2.0)
+    assert without[10] != curve[10]
 
 
 # --- the command ----------------------------------------------------------------------------------------
@@ -296,7 +309,8 @@ def test_the_command_measures_a_run(run_folder, capsys):
     assert "detection rate" in capsys.readouterr().out
     recordings = open_recordings(config)
     assert report["window_s"] == pytest.approx(window_s(config, recordings))
-    assert report["hop_s"] == pytest.approx(report["window_s"] / 2) and report["stride"] == 2
+    assert report["hop_s"] == pytest.approx(report["window_s"] / 2) and report["stride"] == 4
+    assert report["release"] == pytest.approx(0.8 * 0.04)
     overall = report["overall"]
     assert overall["instances"] == 108 == sum(c["instances"] for c in report["per_class"].values())
     assert overall["minutes"] == pytest.approx(sum(s["duration_s"] for s in report["sequences"]) / 60)
@@ -324,7 +338,7 @@ def test_the_command_measures_a_run(run_folder, capsys):
 
 def test_the_threshold_is_suggested_by_those_who_trained_and_never_by_the_test_side(run_folder, capsys):
     workdir, _ = run_folder
-    options = ["--side=train", "--window_s=1.5", "--stride=4", "--rest_s=0.5", "--strip_recordings=1"]
+    options = ["--side=train", "--window_s=1.5", "--stride=8", "--rest_s=0.5", "--strip_recordings=1"]
     assert main([f"--workdir={workdir}", *options]) == 0
     report = json.loads((workdir / "streaming_train" / "streaming.json").read_text())
     assert list(report["per_subject"]) == ["1", "3", "5", "7"]
