@@ -12,11 +12,16 @@ from typing import Any
 from hartx.config import write_json
 
 _FILE = "costs.json"
+_STATUS = Path("/proc/self/status")
 _NOTHING = {"training_s": 0.0, "peak_memory_bytes": 0}
 
 
 def peak_memory_bytes() -> int:
     """Return the largest resident memory that this process ever had."""
+    if _STATUS.is_file():
+        fields = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) * 1024  # it says kB and means KiB
+    # Where there is no /proc. It begins at the memory of whoever started the process, a sweep for instance.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
 

@@ -18,7 +18,7 @@ from hartx import config as configs
 from hartx.checkpoint import Checkpoints
 from hartx.commit import git_commit
 from hartx.config import dataset_name
-from hartx.data import Recordings, input_specs, open_recordings
+from hartx.data import Recordings, input_specs, num_classes, open_recordings
 from hartx.errors import HartxError
 from hartx.models import create_model
 from hartx.optim import learning_rate, make_optimizer
@@ -100,6 +100,16 @@ def new_model(config: ConfigDict, num_classes: int) -> nnx.Module:
     """Return the config's model with its initial parameters, which the seed decides."""
     shapes = {stream: spec.shape for stream, spec in input_specs(config).items()}
     return create_model(config.model, config.streams, shapes, num_classes, rngs=nnx.Rngs(params=config.seed))
+
+
+def check_model(config: ConfigDict) -> None:
+    """Check that the config's model can be made; only its shapes are computed for it.
+
+    Raises:
+      HartxError: for a `model` section that the model refuses, or a folder of clips that is not given.
+      datasets.errors.DatasetError: if a folder of clips cannot be read.
+    """
+    nnx.eval_shape(lambda: new_model(config, num_classes(config)))
 
 
 def tested_params(state: TrainState) -> Any:

@@ -48,6 +48,8 @@ def train(config: ConfigDict, workdir: Path) -> None:
     """
     # --- what there is to learn from ---------------------------------------------------------------
     configs.check(config)
+    if not (workdir / "config.json").exists():
+        runs.check_model(config)  # before recordings are prepared, streams are trained or anything is written
     # The streams of a finished run may be gone: they are in it.
     for stream in () if runs.is_finished(workdir) else config.pretraining:
         _log.info("first the stream %s", stream)

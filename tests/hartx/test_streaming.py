@@ -402,4 +402,4 @@ def test_help_tells_the_defaults(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "(default: 0.5)" in said and "RUN/streaming" in said and "8 of 16" in said
+    assert "(default: 0.5)" in said and "RUN/streaming" in said and "0.8 of the threshold" in said

@@ -127,6 +127,16 @@ def test_a_finished_run_says_so_and_stays_as_it_is(finished, repository, small_d
     assert (workdir / "report.json").stat().st_mtime_ns == before[0]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("skeleton.stem_width", 4), ("video.depth", 19), ("fusion.weights.skeleton", 0.0)]
+)
+def test_a_model_that_cannot_be_made_is_refused_before_anything_is_written(config, tmp_path, field, value):
+    config.model.update_from_flattened_dict({field: value})
+    with pytest.raises(HartxError, match=r"config\.model: "):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_report_of_a_run_that_is_trained_again_is_not_taken_for_the_new_one(config, tmp_path, monkeypatch):
     config.num_epochs = 1
     train(config, tmp_path)
