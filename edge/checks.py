@@ -32,6 +32,8 @@ def check_entries(modality: str, values: Entries) -> Entries:
 
 def check_frames(frames: Entries, modality: str) -> None:
     """Raise unless these are frames of a video modality, "rgb" or "depth", all of one size if depth."""
+    if not hasattr(frames, "__len__"):
+        raise EdgeError(f"{type(frames).__name__} was given; a list or an array of frames is expected")
     if len(frames) == 0:
         raise EdgeError("0 frames were given; at least 1 is expected, or None for a missing video")
     # An array is uniform, and a sequence that decodes lazily is our own; only lists can hold anything.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import signal
 import sys
 from typing import Callable, List, Tuple
 
@@ -11,6 +13,9 @@ import cv2
 
 from edge.engines import ENGINES
 from edge.errors import EdgeError
+
+# What a full disk, a quota or a limit say. Of what is printed, the error does not name the file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def positive_int(text: str) -> int:
@@ -67,10 +72,12 @@ def run_command(command: Callable[[], int]) -> int:
         report(error)
         return 1
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in _FULL:
             raise
-        report(EdgeError(f"{error.filename}: {error.strerror}"))
+        report(EdgeError(f"{error.filename or 'what is printed'}: {error.strerror}"))
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def report(error: EdgeError) -> None:

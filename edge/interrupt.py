@@ -7,11 +7,12 @@ import threading
 from contextlib import contextmanager
 from typing import Any, Iterator, Optional
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A terminal that is closed sends SIGHUP, which Windows does not have.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class StopRequest(threading.Event):
-    """Set by SIGINT or SIGTERM.
+    """Set by SIGINT, SIGTERM or SIGHUP.
 
     Attributes:
       signal: the number of the signal that came; None if none did.
@@ -22,9 +23,13 @@ class StopRequest(threading.Event):
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a request to stop; a second one ends the process as if this were not there."""
+    """Turn SIGINT, SIGTERM and SIGHUP into a request to stop; a second one ends the process as if this were not there.
+
+    One that is ignored stays so, as SIGHUP is under nohup.
+    """
     request = StopRequest()
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -35,7 +40,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
         request.set()
         restore()
 
-    for number in _SIGNALS:
+    for number in before:
         signal.signal(number, handle)
     try:
         yield request

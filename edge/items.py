@@ -94,8 +94,10 @@ def items_of_folders(
 def output_names(items: Sequence[Item]) -> List[str]:
     """Return a name for each recording's own files: its key, behind as many of its folders as tell it from the others.
 
+    Where none does, as of two containers in one folder, its suffix does: `wave_mp4` and `wave_avi`.
+
     Raises:
-      EdgeError: if two have the same name behind all of their folders.
+      EdgeError: if two have the same name all the same: they are one file.
     """
     names = [item.key for item in items]
     folders = [Path(item.files[0]).absolute().parent.parts[1:] for item in items]
@@ -105,12 +107,14 @@ def output_names(items: Sequence[Item]) -> List[str]:
             name if counts[name] == 1 else "_".join([*parts[-depth:], item.key])
             for name, parts, item in zip(names, folders, items)
         ]
+    counts = Counter(names)
+    suffixes = [Path(item.files[0]).suffix[1:] for item in items]
+    names = [name if counts[name] == 1 else f"{name}_{suffix}" for name, suffix in zip(names, suffixes)]
     first: Dict[str, Item] = {}
     for name, item in zip(names, items):
         if name in first:
             raise EdgeError(
-                f"{first[name].title} and {item.title} would both be written to {name}.mp4\n"
-                f"  Give them one by one, each with an --output of its own"
+                f"{first[name].title} and {item.title} would both be written to {name}.mp4\n  Give each once"
             )
         first[name] = item
     return names

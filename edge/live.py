@@ -63,7 +63,7 @@ def _run(args: argparse.Namespace, stop: StopRequest) -> int:
     jsonl = Path(args.jsonl) if args.jsonl else None
     check_not_read([args.record, jsonl], [args.source, args.skeleton, args.inertial])
     recognizer = ActionRecognizer.from_bundle(args.bundle, args.engine, args.precision, args.threads, cpus=args.cpus)
-    console.print(f"{args.bundle}: {recognizer.bundle.model} in {recognizer.precision} by {recognizer.engine.name}")
+    console.print(f"{args.bundle}: {recognizer.bundle.model}, {recognizer.why}", markup=False)
     summary = StreamSummary()
     with ExitStack() as stack:
         viewer = _Viewer(args, summary, stop, stack)

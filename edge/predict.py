@@ -109,7 +109,7 @@ def _run(args: argparse.Namespace, files: Optional[List[Item]], stop: StopReques
         args.bundle, args.engine, args.precision, args.threads, cpus=args.cpus, warmup=0
     )
     if not args.json:
-        print(f"{args.bundle}: {recognizer.bundle.model} in {recognizer.precision} by {recognizer.engine.name}")
+        print(f"{args.bundle}: {recognizer.bundle.model}, {recognizer.why}")
     items = files if files is not None else _items_of_folders(args, recognizer.bundle)
     batch = Batch(args, recognizer, options, stop)
     with ExitStack() as stack:

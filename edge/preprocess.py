@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -182,7 +182,7 @@ def normalise_video(frames: np.ndarray, spec: VideoSpec) -> np.ndarray:
     return cv2.LUT(rows, table[None]).reshape(frames.shape)
 
 
-def prepare_video(frames: Sequence[np.ndarray], spec: VideoSpec) -> np.ndarray:
+def prepare_video(frames: Iterable[np.ndarray], spec: VideoSpec) -> np.ndarray:
     """Return (T, crop, crop, 3) float32 of T RGB uint8 frames of any size."""
     squares = [resize_square(centre_crop(frame, square_side(frame, spec)), spec.crop) for frame in frames]
     return normalise_video(np.stack(squares), spec)
@@ -305,10 +305,15 @@ _PREPARE: Mapping[str, Callable[[Any, Any], np.ndarray]] = {
 }
 
 
+def frames_at(track: Track, instants: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the frames of a video at the instants, one at a time: together, large ones would take much memory."""
+    return (track.values[int(i)] for i in nearest(track.time_s, instants))
+
+
 def read_track(modality: str, track: Track, instants: np.ndarray) -> Any:
     """Return what a track shows at the instants: frames are picked, joints and inertial samples interpolated."""
     if modality in VIDEO_MODALITIES:
-        return [track.values[int(i)] for i in nearest(track.time_s, instants)]
+        return list(frames_at(track, instants))
     return interpolate(np.asarray(track.values, np.float32), track.time_s, instants)
 
 
@@ -340,5 +345,7 @@ def prepare_clip(
             inputs[modality] = np.zeros(spec.shape, np.float32)
             continue
         instants = segment_times(start_s, stop_s, spec.num_frames, offset)
-        inputs[modality] = _PREPARE[modality](read_track(modality, present[modality], instants), spec)
+        track = present[modality]
+        values = frames_at(track, instants) if modality == "rgb" else read_track(modality, track, instants)
+        inputs[modality] = _PREPARE[modality](values, spec)
     return inputs

@@ -66,12 +66,14 @@ class ActionRecognizer:
       bundle: what the bundle says.
       engine: the engine with the model in it. Several threads may use a recogniser; they take turns with this.
       precision: the precision that was picked.
+      why: how engine and precision were picked, for people; empty if they were not.
     """
 
-    def __init__(self, bundle: Bundle, engine: Engine, precision: str) -> None:
+    def __init__(self, bundle: Bundle, engine: Engine, precision: str, why: str = "") -> None:
         self.bundle = bundle
         self.engine = TakingTurns(engine)
         self.precision = precision
+        self.why = why
 
     @classmethod
     def from_bundle(
@@ -90,7 +92,7 @@ class ActionRecognizer:
           path: the bundle's folder.
           engine: one of `edge.engines.ENGINES` by name; "auto" takes the first one that works here.
           precision: one that the bundle has; "auto" takes the one the engine runs best. Which were taken, and why,
-            goes to the log "edge".
+            is in `why`, and goes to the log "edge".
           threads: number of threads of one inference; None: as many as `cpus`, or the engine's own choice.
           cpus: numbers of the CPUs that the calling thread and the engine's are bound to; None: any.
           warmup: runs on zeros before this returns, so that the first prediction is as quick as the others.
@@ -108,7 +110,7 @@ class ActionRecognizer:
         loaded = load_engine(choice.entry, choice.model_path, EngineOptions(threads, cpus))
         for _ in range(warmup):
             loaded.run({entry.name: np.zeros((1, *entry.shape), np.float32) for entry in bundle.inputs})
-        return cls(bundle, loaded, choice.precision)
+        return cls(bundle, loaded, choice.precision, choice.why)
 
     def predict(
         self,
@@ -230,7 +232,7 @@ class ActionRecognizer:
         }
         tracks, stop_s = _tracks(given, {modality: rates[modality] for modality in given})
         try:
-            clip = prepare_clip(tracks, self.bundle.specs, span=span or (0.0, stop_s))
+            clip = prepare_clip(tracks, self.bundle.specs, span=_checked_span(span, stop_s) or (0.0, stop_s))
         except ValueError as error:
             raise EdgeError(str(error)) from error
         inputs = {}
@@ -266,7 +268,7 @@ class ActionRecognizer:
         labels = self.bundle.labels
         if output.shape != (1, len(labels)) or not np.isfinite(output).all():
             raise EdgeError(
-                f"the model gave {output!r}; {len(labels)} finite numbers are expected\n"
+                f"the model gave {_in_words(output)}; {len(labels)} finite numbers are expected, one for each label\n"
                 f"  Try another precision, or export the bundle again"
             )
         tempered = self.bundle.output == "probabilities"
@@ -276,6 +278,22 @@ class ActionRecognizer:
         """Return the five most probable actions of (K,) probabilities, the most probable first."""
         best = np.argsort(-probabilities, kind="stable")[:5]
         return tuple(Score(self.bundle.labels[i], float(probabilities[i])) for i in best)
+
+
+def _in_words(output: np.ndarray) -> str:
+    finite = "" if np.isfinite(output).all() else ", not all finite"
+    return f"{' x '.join(map(str, output.shape))} numbers{finite}"
+
+
+def _checked_span(span: Optional[Tuple[float, float]], stop_s: float) -> Optional[Tuple[float, float]]:
+    """Return a span in seconds if it lies in a recording, at least in part."""
+    try:
+        start, stop = map(float, span) if span is not None else (0.0, stop_s)
+    except (TypeError, ValueError):
+        raise EdgeError(f"a span of {span!r} was given; (start, stop) in seconds is expected") from None
+    if not (math.isfinite(stop) and start < min(stop, stop_s) and stop > 0 and math.isfinite(start)):
+        raise EdgeError(f"a span of {start:g} to {stop:g} s was given; a part of 0 to {stop_s:g} s is expected")
+    return span
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

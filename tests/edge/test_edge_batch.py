@@ -268,7 +268,7 @@ def test_how_a_stream_is_watched_is_refused_where_none_is(make_bundle, write_vid
     assert "give --visualize" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_after_whole_rows_and_the_next_run_goes_on(make_bundle, write_video, tmp_path, number):
     folder, videos, out = make_bundle("rgb"), tmp_path / "videos", tmp_path / "out"
     videos.mkdir()

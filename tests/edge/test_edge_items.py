@@ -79,4 +79,10 @@ def test_what_cannot_be_told_apart_is_refused(folders):
     people = ("wave/anna/0.mp4", "wave/ben/0.mp4", "run/anna/0.mp4")
     assert output_names([Item(path, None, None) for path in people]) == ["wave_anna_0", "ben_0", "run_anna_0"]
     with pytest.raises(EdgeError, match="would both be written to"):
-        output_names([Item("x/a.avi", None, None), Item("x/a.mp4", None, None)])
+        output_names([Item("x/a.avi", None, None), Item("x/a.avi", None, None)])
+
+
+def test_two_containers_of_one_name_are_told_apart_by_their_suffix():
+    paths = ("x/a.avi", "x/a.mp4", "x/b.mp4")
+    names = output_names([Item(path, None, None) for path in paths])
+    assert len(set(names)) == 3 and names[0].endswith("x_a_avi") and names[1].endswith("x_a_mp4") and names[2] == "b"

@@ -47,7 +47,7 @@ def test_json_lines_are_the_events_of_the_stream(make_bundle, write_video, capsy
     ]
     assert [untimed(values) for values in given] == [untimed(values) for values in expected] != []
     assert {values["kind"] for values in given} >= {"prediction", "start", "end"}
-    assert "tiny in fp32" in captured.err and "capture to result" in captured.err
+    assert "precision fp32: " in captured.err and "capture to result" in captured.err
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
@@ -63,7 +63,7 @@ def test_the_recorded_video_lasts_as_long_as_the_source(make_bundle, write_video
     assert "begins" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_middle_closes_video_and_lines(make_bundle, write_video, tmp_path, number):
     folder = make_bundle("rgb")
     clip = write_video("long.avi", frames=900, rate_hz=30.0, colour=flicker)

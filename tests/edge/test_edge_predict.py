@@ -31,7 +31,7 @@ def test_text_shows_action_top5_latency_and_what_is_missing(make_bundle, write_v
     out = capsys.readouterr().out
     recognizer = ActionRecognizer.from_bundle(folder, precision="int8")
     expected = recognizer.predict(read_video(clip).values)
-    assert f"tiny in int8 by {recognizer.engine.name}" in out
+    assert f"tiny, engine {recognizer.engine.name}, precision int8: " in out
     assert f"{expected.action}, {expected.confidence:.1%} sure" in out
     for score in expected.top5:
         assert f"{score.confidence:6.1%}" in out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from edge import preprocess
 from edge.joints import KINECT20, KINECT25, to_kinect25
 from edge.preprocess import DepthSpec, InertialSpec, SkeletonSpec, VideoSpec
-from edge.sampling import regular_track
+from edge.sampling import Track, regular_track
 
 quick = settings(max_examples=25, deadline=None)
 
@@ -256,6 +258,22 @@ def test_inertial_samples_are_aligned_with_the_skeleton_by_time():
     head = clip["skeleton"].reshape(7, 25, 3)[:, KINECT25.index("head"), 0]
     np.testing.assert_allclose(clip["inertial"][:, 0], head, atol=1e-5)
     np.testing.assert_allclose(clip["inertial"][:, 0], 0.3 + 0.2 * (np.arange(7) + 0.5), atol=1e-5)
+
+
+def test_frames_of_a_colour_video_are_read_one_at_a_time():
+    """Sixteen frames of a 4K video together would be 400 MB."""
+    alive = []
+
+    class Frames:
+        def __getitem__(self, index):
+            assert sum(seen() is not None for seen in alive) <= 1, "a frame is kept while others are read"
+            frame = np.full((32, 32, 3), index, np.uint8)
+            alive.append(weakref.ref(frame))
+            return frame
+
+    track = Track(Frames(), np.arange(20) / 20)
+    clip = preprocess.prepare_clip({"rgb": track}, {"rgb": VideoSpec(16, 16, 16)}, span=(0.0, 1.0))
+    assert clip["rgb"].shape == (16, 16, 16, 3) and len(alive) == 16
 
 
 def test_a_missing_modality_is_zeros():

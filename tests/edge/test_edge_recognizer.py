@@ -267,6 +267,21 @@ def test_an_impossible_rate_is_refused(make_bundle, depth_frames, rate_hz):
         ActionRecognizer.from_bundle(make_bundle("depth")).predict(depth_frames, frame_rate_hz=rate_hz)
 
 
+@pytest.mark.parametrize(
+    "span", [(2.5, 0.5), (100, 102), (-5, -1), (float("nan"), 2), (1, 1), (0, 1, 2), "ab", (None, 1)]
+)
+def test_a_span_that_is_no_part_of_the_recording_is_refused(make_bundle, skeletons, span):
+    with pytest.raises(EdgeError, match=r"a span of .* was given; .* is expected"):
+        ActionRecognizer.from_bundle(make_bundle("skeleton")).predict(
+            skeleton=skeletons, skeleton_rate_hz=15, span=span
+        )
+
+
+def test_frames_that_cannot_be_counted_are_refused(make_bundle, depth_frames):
+    with pytest.raises(EdgeError, match="generator was given; a list or an array of frames is expected"):
+        ActionRecognizer.from_bundle(make_bundle("depth")).predict(frame for frame in depth_frames)
+
+
 def test_a_model_that_gives_nan_is_no_prediction(make_bundle, skeletons):
     recognizer = ActionRecognizer.from_bundle(make_bundle("skeleton"))
 
