@@ -36,7 +36,7 @@ from hartx.plots import draw_confusion_matrix, draw_training_curves
 from hartx.predictions import Predictions, keep_predictions
 from hartx.pretraining import whole_history
 from hartx.pruning.record import keep_comparison, measured
-from hartx.run import check_testable, load_run
+from hartx.run import check_testable, fingerprint, load_run
 from hartx.summary import model_costs
 from hartx.train_step import eval_step, split_model
 
@@ -142,13 +142,24 @@ def _missing(
     ]
 
 
-def is_tested(config: ConfigDict, workdir: Path) -> bool:
-    """Return whether the run in `workdir` has a report, and was tested as the config says."""
+def is_tested(config: ConfigDict, workdir: Path, test_recordings: str | None = None) -> bool:
+    """Return whether the run in `workdir` has a report, and was tested as the config says on the recordings there are.
+
+    Args:
+      config: the run's.
+      workdir: its folder.
+      test_recordings: `hartx.run.fingerprint` of those on the test side; None: they are looked up.
+    """
     path = workdir / "report.json"
     if not path.exists():
         return False
-    there, now = configs.flatten(json.loads(path.read_text())["config"]), configs.flatten(config)
-    return all(there.get(field) == now[field] for field in configs.TEST_FIELDS)
+    report = json.loads(path.read_text())
+    there, now = configs.flatten(report["config"]), configs.flatten(config)
+    if any(there.get(field) != now[field] for field in configs.TEST_FIELDS):
+        return False
+    if test_recordings is None:
+        test_recordings = fingerprint(open_recordings(config).names("test"))
+    return report.get("test_recordings") == test_recordings
 
 
 def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -186,6 +197,7 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         "missing": _missing(config.streams, absences, without),
         "joint_error_cm": joint_errors_cm(config, run.model, recordings, "test") if learns_joints(config) else None,
         "train_clips": len(recordings.sides.train),
+        "test_recordings": fingerprint(predictions.names),
         "test_subjects": sorted({int(subject) for subject in predictions.subjects}),
         "parameters": costs.parameters,
         "flops": costs.flops,

@@ -87,7 +87,7 @@ def sides(
       everyone: as of `is_test`.
 
     Raises:
-      HartxError: for an unknown protocol, a validation subject that does not train, or no recording to train on.
+      HartxError: for an unknown protocol, or a validation subject that does not train.
     """
     test = is_test(protocol, recordings, everyone)
     held_out = validation_subject or None  # subject 0 is of recordings that do not tell who is in them
@@ -99,15 +99,24 @@ def sides(
             f"config.validation_subject={validation_subject} was given, which is no training subject of "
             f"protocol {protocol} (subjects present: {present})"
         )
-    if not any(train):
-        raise HartxError(
-            f"protocol {protocol} leaves nothing to train on (subjects present: {present}){_nobody(present)}"
-        )
 
     def indices(mask: list[bool]) -> tuple[int, ...]:
         return tuple(i for i, chosen in enumerate(mask) if chosen)
 
     return Sides(indices(train), indices(validation), indices(test))
+
+
+def check_trains(protocol: str, sides: Sides, recordings: Sequence[RecordingId]) -> None:
+    """Check that there is something to train on. To test a run, recordings of the test side are enough.
+
+    Raises:
+      HartxError: if there is not.
+    """
+    if not sides.train:
+        present = sorted({r.subject for r in recordings})
+        raise HartxError(
+            f"protocol {protocol} leaves nothing to train on (subjects present: {present}){_nobody(present)}"
+        )
 
 
 def _nobody(subjects: Sequence[int]) -> str:
@@ -147,8 +156,16 @@ def folds(protocol: str, seed: int, subjects: Sequence[int]) -> tuple[str, ...]:
 
 
 def _subjects(group: str) -> tuple[int, ...]:
-    """Return whom "3+1" names, in order and each once: (1, 3)."""
-    return tuple(sorted({int(subject) for subject in group.split("+")}))
+    """Return whom "1+3" names: (1, 3).
+
+    Raises:
+      HartxError: if it is not written in the one way that names them, by which runs and sweeps are found again.
+    """
+    subjects = tuple(sorted({int(subject) for subject in group.split("+")}))
+    usual = "+".join(map(str, subjects))
+    if group != usual:
+        raise HartxError(f"protocol loso:{group} was given; loso:{usual} is expected")
+    return subjects
 
 
 def _near(protocol: str, forms: Sequence[str]) -> str:

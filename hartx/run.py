@@ -22,6 +22,7 @@ from hartx.data import Recordings, input_specs, num_classes, open_recordings
 from hartx.errors import HartxError
 from hartx.models import create_model
 from hartx.optim import learning_rate, make_optimizer
+from hartx.protocol import check_trains
 from hartx.train_step import Recipe, TrainState, make_state, split_model
 
 
@@ -84,8 +85,9 @@ def schedule(config: ConfigDict, recordings: Recordings) -> Schedule:
     """Return the length of a run over the training recordings.
 
     Raises:
-      HartxError: if there are fewer of them than one batch takes.
+      HartxError: if there is none, or there are fewer of them than one batch takes.
     """
+    check_trains(config.protocol, recordings.sides, recordings.ids)
     clips = len(recordings.sides.train)
     if clips < config.batch_size:
         raise HartxError(

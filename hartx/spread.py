@@ -17,7 +17,8 @@ class Spread:
     Attributes:
       mean: over seeds.
       std: sample standard deviation over seeds (divided by n - 1); None of a single one.
-      interval95: of the mean, by Student's t with n - 1 degrees of freedom; None of a single seed.
+      interval95: of the mean, by Student's t with n - 1 degrees of freedom; None of a single seed. Of few seeds it may
+        go beyond what the number itself can be.
     """
 
     mean: float
@@ -40,4 +41,4 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     z = float(stats.norm.ppf(0.975))
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return middle - half, middle + half
+    return max(0.0, middle - half), min(1.0, middle + half)  # rounding goes beyond at 0 and 1

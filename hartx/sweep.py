@@ -31,7 +31,7 @@ from hartx.data import Recordings, open_recordings
 from hartx.errors import HartxError
 from hartx.plots import draw_confusion_matrix, draw_folds, draw_per_class
 from hartx.predictions import read_predictions
-from hartx.protocol import folds
+from hartx.protocol import check_trains, folds
 from hartx.run import config_digest, fingerprint, free_fields, run_name
 from hartx.sweep_runs import Planned, Result, is_done, read_report, run_all
 from hartx.sweep_summary import FoldResult, summarise
@@ -79,9 +79,20 @@ def plan(sweep: Sweep) -> list[Planned]:
             config = sweep.config.copy_and_resolve_references()
             config.protocol, config.seed = fold, seed
             config.streams_dir = str(sweep.root.resolve())  # the streams of a fusion are runs as well
-            trained = fingerprint(recordings.split(fold, config.validation_subject).names("train"))
-            runs.append(Planned(fold, seed, config, sweep.root / run_name(config), trained))
+            split = recordings.split(fold, config.validation_subject)
+            check_trains(fold, split.sides, split.ids)
+            trained, tested = (fingerprint(split.names(side)) for side in ("train", "test"))
+            runs.append(Planned(fold, seed, config, sweep.root / run_name(config), trained, tested))
     return runs
+
+
+def _check_own(config: ConfigDict) -> None:
+    """Raise HartxError for a field that a sweep sets by itself."""
+    if config.seed or config.streams_dir:
+        raise HartxError(
+            "config.seed or config.streams_dir was given; a sweep has the seeds 0, 1, ... (--seeds=N), and keeps what "
+            "streams it trains in its --root"
+        )
 
 
 def sweep_digest(config: ConfigDict) -> str:
@@ -261,6 +272,7 @@ def _run() -> None:
             )
         speak()
         configs.check(config.value)
+        _check_own(config.value)
         signal.signal(signal.SIGTERM, _interrupted)
         chosen = protocol.value or config.value.protocol
         sweep = Sweep(

@@ -50,6 +50,7 @@ class Planned:
 
     Attributes:
       train_recordings: `hartx.run.fingerprint` of what it trains on.
+      test_recordings: the same of what it is tested on.
     """
 
     fold: str
@@ -57,6 +58,7 @@ class Planned:
     config: ConfigDict
     workdir: Path
     train_recordings: str
+    test_recordings: str
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def is_done(planned: Planned) -> bool:
     """Return whether the run is tested the way its config says, and its predictions are kept."""
     if _is_of_others(planned) or not (planned.workdir / PREDICTIONS_FILE).exists():
         return False
-    return is_tested(planned.config, planned.workdir)
+    return is_tested(planned.config, planned.workdir, planned.test_recordings)
 
 
 def _is_of_others(planned: Planned) -> bool:

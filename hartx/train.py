@@ -50,6 +50,9 @@ def train(config: ConfigDict, workdir: Path) -> None:
     configs.check(config)
     if not (workdir / "config.json").exists():
         runs.check_model(config)  # before recordings are prepared, streams are trained or anything is written
+    for stream in config.pretraining:
+        configs.check(stream_config(config, stream))
+    configs.check_same(config, workdir)
     # The streams of a finished run may be gone: they are in it.
     for stream in () if runs.is_finished(workdir) else config.pretraining:
         _log.info("first the stream %s", stream)
@@ -57,7 +60,6 @@ def train(config: ConfigDict, workdir: Path) -> None:
     stopwatch = Stopwatch(workdir)
     recordings = open_recordings(config)
     plan = runs.schedule(config, recordings)
-    configs.check_same(config, workdir)
     runs.check_plan(workdir, plan, recordings)
     if runs.is_finished(workdir):
         _log.info("the run in %s is finished", workdir)

@@ -132,9 +132,13 @@ def _read_mat(data: bytes, key: str, shape: tuple[int | None, ...]) -> np.ndarra
 
 
 def _as_float32(values: np.ndarray, name: str) -> np.ndarray:
+    with np.errstate(over="ignore"):  # 1e300 becomes infinite
+        values = np.ascontiguousarray(values, np.float32)
     if not np.isfinite(values).all():
         raise DamagedFile(f"holds NaN or infinity in {name}")
-    return np.ascontiguousarray(values, np.float32)
+    if not values.any():
+        raise DamagedFile(f"holds nothing but zeros in {name}")  # which networks take for "absent"
+    return values
 
 
 def _first_line(error: Exception) -> str:

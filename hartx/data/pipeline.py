@@ -106,8 +106,13 @@ def window_s(config: ConfigDict, recordings: Recordings) -> float:
     """Return the seconds that one clip of `num_frames` spans: what a window on the device has to cover.
 
     uniform: the median length of the training recordings. window: the first stride's window.
+
+    Raises:
+      HartxError: if there are no training recordings.
     """
     train = [recordings.source[i].tracks for i in recordings.indices("train")]
+    if not train:
+        raise HartxError("the length of a window is that of the training recordings, and none of them is there")
     if config.clip.sampling == "uniform":
         return float(np.median([common_span(tracks)[1] for tracks in train]))
     period_s = float(np.median([frame_period_s(tracks) for tracks in train]))
