@@ -136,9 +136,9 @@ def _missing(
         {
             "absent": list(absent),
             "present": [stream for stream in streams if stream not in absent],
-            "top1": float(np.mean(p.probabilities.argmax(-1) == p.labels)) if len(p) else None,
+            "top1": predictions.top1,
         }
-        for absent, p in zip(absences, found, strict=True)
+        for absent, predictions in zip(absences, found, strict=True)
     ]
 
 

@@ -30,6 +30,11 @@ class Predictions:
         return len(self.names)
 
     @property
+    def top1(self) -> float | None:
+        """Share of the recordings whose most probable class is the right one; None without recordings."""
+        return float(np.mean(self.probabilities.argmax(axis=1) == self.labels)) if len(self) else None
+
+    @property
     def log_probabilities(self) -> np.ndarray:
         """Natural logarithms (N, K) float32; of one view these are its logits but for a constant a row."""
         return np.log(np.maximum(self.probabilities, _TINY))

@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from hartx import config as configs
@@ -174,9 +173,8 @@ def _score(
     loss = progress.mean_loss()
     if not recordings.sides.validation:
         return -loss
-    predictions = predict(
-        config, recipe.graphdef, runs.tested_params(state), state.batch_stats, recordings, "validation"
-    )
-    top1 = float(np.mean(predictions.probabilities.argmax(-1) == predictions.labels))
+    params = runs.tested_params(state)
+    top1 = predict(config, recipe.graphdef, params, state.batch_stats, recordings, "validation").top1
+    assert top1 is not None  # there are recordings
     progress.write(step, {"validation_top1": top1})
     return top1

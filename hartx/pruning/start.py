@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
@@ -155,9 +154,8 @@ def _plan(run: Run, stream: str, budget: Budget) -> dict[str, Any]:
 def _measure(run: Run, recordings: Recordings) -> dict[str, Any]:
     """Return what a run is, with its accuracy on the test side as it is tested now."""
     found = predict(run.config, *split_model(run.model), recordings, "test", progress=True)
-    top1 = float(np.mean(found.probabilities.argmax(-1) == found.labels)) if len(found) else None
     costs = model_costs(run.model, {stream: spec.shape for stream, spec in run.specs.items()})
-    return measured(costs, run.model, clips=len(found), views=run.config.clip.views, top1=top1)
+    return measured(costs, run.model, clips=len(found), views=run.config.clip.views, top1=found.top1)
 
 
 def _check_shapes(expected: Any, given: Any) -> None:
