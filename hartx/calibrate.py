@@ -25,6 +25,7 @@ from datasets.errors import DatasetError
 from hartx import config as configs
 from hartx.calibration import TEMPERATURE_FILE, confidence_at, fit_temperature
 from hartx.errors import HartxError
+from hartx.files import write_json
 from hartx.predictions import PREDICTIONS_FILE, Predictions, pool, read_predictions
 from hartx.protocol import RecordingId, is_test
 
@@ -154,7 +155,7 @@ def calibrate(workdir: Path, sweep: Path | None) -> dict[str, Any]:
         "fitted_on": {"runs": held_out.runs} | _compare(held_out.predictions, temperature),
         "test": _compare(tested, temperature) if tested is not None and len(tested) else None,
     }
-    configs.write_json(workdir / TEMPERATURE_FILE, values)
+    write_json(workdir / TEMPERATURE_FILE, values)
     return values
 
 

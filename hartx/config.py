@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from ml_collections import ConfigDict
 
 from edge.preprocess import SPECS
 from hartx.errors import HartxError, suggestion
+from hartx.files import write_json
 from hartx.protocol import is_test
 
 # Fields whose change does not change what a run computes: a run may be resumed with others.
@@ -221,14 +221,6 @@ def _check_ranges(config: ConfigDict) -> None:
             f"config.augment.rgb_scale=({low}, {high}) was given; 0 < smallest <= largest <= {largest:.3g}, which is "
             f"the whole of clip.resize={config.clip.resize} against clip.crop={config.clip.crop}, is expected"
         )
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON under a temporary name and rename it, so that no reader ever sees half a file."""
-    temporary = path.with_name(path.name + ".tmp")
-    text = json.dumps(value, indent=1) + "\n"
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 def load(workdir: Path) -> ConfigDict:

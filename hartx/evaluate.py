@@ -28,6 +28,7 @@ from hartx.calibration import forget_temperature
 from hartx.commit import git_commit
 from hartx.config import learns_joints
 from hartx.data import Clip, Recordings, eval_clips, open_recordings
+from hartx.files import write_json
 from hartx.jit import jit
 from hartx.joint_error import joint_errors_cm
 from hartx.mesh import Devices, make_devices
@@ -200,7 +201,7 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     }
     if jax.process_index() == 0:
         keep_predictions(predictions, workdir)
-        configs.write_json(workdir / "report.json", report)
+        write_json(workdir / "report.json", report)
         draw_training_curves(workdir)
         show_report(report, workdir)
         if "prune" in config:

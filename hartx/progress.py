@@ -7,7 +7,6 @@ and for the curves that are drawn at the end.
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tensorboardX import SummaryWriter
 
 from hartx.errors import HartxError
+from hartx.files import write_text
 
 
 class NonFiniteLoss(HartxError):
@@ -154,6 +154,4 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
 def _forget_after(path: Path, step: int) -> None:
     """Drop what a killed run wrote after its last checkpoint: those steps are done again."""
     rows = [row for row in read_metrics(path.parent) if row["step"] <= step]
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    os.replace(temporary, path)
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))

@@ -20,6 +20,7 @@ from hartx.commit import git_commit
 from hartx.config import dataset_name
 from hartx.data import Recordings, input_specs, open_recordings
 from hartx.errors import HartxError
+from hartx.files import write_json
 from hartx.models import create_model
 from hartx.optim import learning_rate, make_optimizer
 from hartx.train_step import Recipe, TrainState, make_state, split_model
@@ -152,7 +153,7 @@ def keep_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> None:
     """
     values = check_plan(workdir, plan, recordings)
     commits = [*trained_by(workdir), git_commit()]
-    configs.write_json(workdir / "run.json", {**values, "trained_by": list(dict.fromkeys(commits))})
+    write_json(workdir / "run.json", {**values, "trained_by": list(dict.fromkeys(commits))})
 
 
 def trained_by(workdir: Path) -> list[str | None]:

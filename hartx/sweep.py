@@ -29,6 +29,7 @@ from hartx.command import parser, speak
 from hartx.commit import git_commit
 from hartx.data import Recordings, open_recordings
 from hartx.errors import HartxError
+from hartx.files import write_json
 from hartx.plots import draw_confusion_matrix, draw_folds, draw_per_class
 from hartx.predictions import read_predictions
 from hartx.protocol import folds
@@ -109,7 +110,7 @@ def run_sweep(sweep: Sweep, jobs: int) -> dict[str, Any]:
     def finished(result: Result) -> None:
         results.append(result)
         results.sort(key=lambda r: [(r.fold, r.seed) == (p.fold, p.seed) for p in runs].index(True))
-        configs.write_json(sweep.folder / "sweep.json", _describe(sweep, results))
+        write_json(sweep.folder / "sweep.json", _describe(sweep, results))
 
     (sweep.folder / "summary.json").unlink(missing_ok=True)  # of other runs than sweep.json will name, perhaps
     try:
@@ -170,7 +171,7 @@ def write_summary(folder: Path, runs: Sequence[Planned]) -> dict[str, Any]:
             labels = list(report["per_class"])
     folds_of = {seed: [run.fold for run in runs if run.seed == seed] for seed in sorted({run.seed for run in runs})}
     summary = summarise(tested, folds_of, labels)
-    configs.write_json(folder / "summary.json", summary)
+    write_json(folder / "summary.json", summary)
     if tested:
         draw_folds(summary["folds"], folder.name, folder / "folds.png")
     if summary["top1"] is not None:

@@ -20,6 +20,7 @@ from hartx import config as configs
 from hartx.data import Recordings, training_batches
 from hartx.errors import HartxError
 from hartx.evaluate import predict
+from hartx.files import write_json
 from hartx.pruning.importance import CRITERION, importance
 from hartx.pruning.plan import Budget, choose
 from hartx.pruning.record import PLAN_FILE, measured, read_plan
@@ -65,7 +66,7 @@ def pruned_config(config: ConfigDict, workdir: Path) -> ConfigDict:
     if not (workdir / "config.json").exists():
         plan = _plan(run, stream, budget)
         workdir.mkdir(parents=True, exist_ok=True)
-        configs.write_json(workdir / PLAN_FILE, plan)
+        write_json(workdir / PLAN_FILE, plan)
     widths = read_plan(workdir)["widths"]
     changed.model.video.update({name: tuple(v) if isinstance(v, list) else v for name, v in widths.items()})
     return changed
