@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,34 @@ def dataset_name(config: ConfigDict) -> str:
     return "utd_mhad" if config.dataset.raw_dir else "synthetic_mhad"
 
 
+def free_fields(config: ConfigDict) -> set[str]:
+    """Return the fields that leave what a config computes the same, where the config is all that is known of a run.
+
+    UTD-MHAD is the same wherever it lies, a folder of clips is not.
+    """
+    return set(FREE_FIELDS) - ({"dataset.raw_dir"} if dataset_name(config) == "video_folder" else set())
+
+
+def fields_as_meant(config: ConfigDict) -> dict[str, Any]:
+    """Return a config as `flatten` does, with the dataset that "auto" stands for: it goes by raw_dir, which is free."""
+    return flatten(config) | ({"dataset.name": dataset_name(config)} if "dataset" in config else {})
+
+
+def changed_fields(old: ConfigDict, new: ConfigDict, free: Collection[str]) -> dict[str, tuple[Any, Any]]:
+    """Return the fields, but for the free ones, in which two configs differ: field to its values, "absent" for none."""
+    there, now = fields_as_meant(old), fields_as_meant(new)
+    return {
+        field: (there.get(field, "absent"), now.get(field, "absent"))
+        for field in sorted(there.keys() | now.keys())
+        if field not in free and there.get(field, ...) != now.get(field, ...)
+    }
+
+
+def list_changes(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return what `changed_fields` found for people, a line a field."""
+    return "".join(f"  {field}: {old} there, {new} now\n" for field, (old, new) in changed.items())
+
+
 def check_same(config: ConfigDict, workdir: Path) -> None:
     """Check that the config in `workdir`, if there is one, describes the same run.
 
@@ -262,21 +291,12 @@ def check_same(config: ConfigDict, workdir: Path) -> None:
       HartxError: if the run there was started with another config; the differences are listed.
     """
     if (workdir / "config.json").exists():
-        there = load(workdir)
-        old, new = flatten(there), flatten(config)
-        if "dataset" in there and "dataset" in config:  # "auto" goes by raw_dir, which is free
-            old["dataset.name"], new["dataset.name"] = dataset_name(there), dataset_name(config)
-        changed = [
-            f"  {field}: {old.get(field, 'absent')} there, {new.get(field, 'absent')} now"
-            for field in sorted(old.keys() | new.keys())
-            if field not in FREE_FIELDS and old.get(field, ...) != new.get(field, ...)
-        ]
+        # Not `free_fields`: clips may have been moved since; that they are the same ones is checked by themselves.
+        changed = changed_fields(load(workdir), config, FREE_FIELDS)
         if changed:
             raise HartxError(
-                f"{workdir} holds a run with another config\n"
-                + "\n".join(changed)
-                + "\n  Give another --workdir, or resume that run: python main.py --workdir="
-                + str(workdir)
+                f"{workdir} holds a run with another config\n{list_changes(changed)}"
+                f"  Give another --workdir, or resume that run: python main.py --workdir={workdir}"
             )
 
 

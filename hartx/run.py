@@ -57,19 +57,10 @@ class Run:
     step: int
 
 
-def free_fields(config: ConfigDict) -> set[str]:
-    """Return the fields that leave what a config computes the same.
-
-    UTD-MHAD is the same wherever it lies, a folder of clips is not.
-    """
-    return set(configs.FREE_FIELDS) - ({"dataset.raw_dir"} if dataset_name(config) == "video_folder" else set())
-
-
 def config_digest(config: ConfigDict) -> str:
-    """Return the SHA-256 (hex) of what a config computes: equal where only `free_fields` differ."""
-    free = free_fields(config)
-    fields = {k: v for k, v in configs.flatten(config).items() if k not in free}
-    fields["dataset.name"] = dataset_name(config)  # "auto" goes by raw_dir, which is free
+    """Return the SHA-256 (hex) of what a config computes: equal where only `hartx.config.free_fields` differ."""
+    free = configs.free_fields(config)
+    fields = {field: value for field, value in configs.fields_as_meant(config).items() if field not in free}
     if "dataset.raw_dir" in fields:
         fields["dataset.raw_dir"] = str(Path(config.dataset.raw_dir).expanduser().resolve())
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -33,7 +33,7 @@ from hartx.files import write_json
 from hartx.plots import draw_confusion_matrix, draw_folds, draw_per_class
 from hartx.predictions import read_predictions
 from hartx.protocol import folds
-from hartx.run import config_digest, fingerprint, free_fields, run_name
+from hartx.run import config_digest, fingerprint, run_name
 from hartx.sweep_runs import Planned, Result, is_done, read_report, run_all
 from hartx.sweep_summary import FoldResult, summarise
 
@@ -132,16 +132,11 @@ def _claim(sweep: Sweep) -> None:
     if path.exists():
         there = json.loads(path.read_text())
         if there["config_sha256"] != sweep_digest(sweep.config) or there["protocol"] != sweep.protocol:
-            old, new = configs.flatten(there["config"]), configs.flatten(sweep.config)
-            changed = [
-                f"  {field}: {old.get(field, 'absent')} there, {new.get(field, 'absent')} now"
-                for field in sorted(old.keys() | new.keys())
-                if field not in (*free_fields(sweep.config), "protocol", "seed") and old.get(field) != new.get(field)
-            ]
+            free = configs.free_fields(sweep.config) | {"protocol", "seed"}
+            changed = configs.changed_fields(ConfigDict(there["config"]), sweep.config, free)
             raise HartxError(
                 f"{sweep.folder} holds another sweep (protocol {there['protocol']}, now {sweep.protocol})\n"
-                + "".join(line + "\n" for line in changed)
-                + "  Give another --name, or remove that folder; its runs stay"
+                f"{configs.list_changes(changed)}  Give another --name, or remove that folder; its runs stay"
             )
 
 
