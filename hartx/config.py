@@ -9,6 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from edge.joints import LAYOUTS
 from edge.preprocess import SPECS
 from hartx.errors import HartxError, suggestion
 from hartx.files import write_json
@@ -33,7 +34,7 @@ TEST_FIELDS = ("clip.views", "eval_checkpoint")
 _CHOICES = {
     "dataset.name": ("auto", "utd_mhad", "synthetic_mhad", "video_folder"),
     "clip.sampling": ("uniform", "window"),
-    "clip.skeleton_layout": ("kinect20", "kinect25"),
+    "clip.skeleton_layout": tuple(LAYOUTS),
     "model.dtype": ("float32", "bfloat16"),
     "model.skeleton.pooling": ("last", "mean_max"),
     "model.inertial.pooling": ("last", "mean_max"),
@@ -128,6 +129,20 @@ def check(config: ConfigDict) -> None:
             f"the config has no {', '.join(absent)}: it is of an older version of this program\n"
             f"  Take the commit that made it (trained_by in run.json), or train again in another --workdir"
         )
+    _check_streams(config)
+    _check_values(flat)
+    _check_sampling(config)
+    _check_joints(config)
+    _check_ranges(config)
+    is_test(config.protocol, [])
+    if config.batch_size % config.accumulate:
+        raise HartxError(
+            f"config.batch_size={config.batch_size} is no multiple of config.accumulate={config.accumulate}"
+        )
+
+
+def _check_streams(config: ConfigDict) -> None:
+    """Raise HartxError for streams that cannot be read, or not be trained one by one first."""
     if not config.streams:
         raise HartxError(f"config.streams is empty; any of {', '.join(SPECS)} is expected")
     for stream in config.streams:
@@ -137,6 +152,15 @@ def check(config: ConfigDict) -> None:
             )
     if len(set(config.streams)) < len(config.streams):
         raise HartxError(f"config.streams={tuple(config.streams)} was given; each stream is expected once")
+    if config.pretraining and (len(config.streams) < 2 or set(config.pretraining) != set(config.streams)):
+        raise HartxError(
+            f"config.pretraining names {', '.join(config.pretraining)}; all of config.streams, two or more "
+            f"({', '.join(config.streams)}), or none is expected"
+        )
+
+
+def _check_values(flat: Mapping[str, Any]) -> None:
+    """Raise HartxError for a field, of a flattened config, whose value alone no run can use."""
     for field, choices in _CHOICES.items():
         if flat[field] not in choices:
             near = suggestion(str(flat[field]), choices)
@@ -153,29 +177,22 @@ def check(config: ConfigDict) -> None:
     for field in _SHARES:
         if not 0 <= flat[field] < 1:
             raise HartxError(f"config.{field}={flat[field]} was given; 0 <= value < 1 is expected")
-    if config.pretraining and (len(config.streams) < 2 or set(config.pretraining) != set(config.streams)):
-        raise HartxError(
-            f"config.pretraining names {', '.join(config.pretraining)}; all of config.streams, two or more "
-            f"({', '.join(config.streams)}), or none is expected"
-        )
+
+
+def _check_sampling(config: ConfigDict) -> None:
+    """Raise HartxError for clips that cannot be cut out of recordings."""
     if "rgb" in config.streams and config.clip.crop > config.clip.resize:
         raise HartxError(f"config.clip.crop={config.clip.crop} is larger than config.clip.resize={config.clip.resize}")
     if config.clip.sampling == "window" and config.pretraining:
         raise HartxError(
-            "config.clip.sampling='window' is as long as num_frames of a config's first stream, which are others for a "
-            "fusion and for the streams that it is of; give 'uniform', or no config.pretraining"
+            "config.clip.sampling='window' cannot be combined with config.pretraining: a window is clip.num_frames "
+            "frames of the slowest stream, so the streams alone and their fusion would see windows of different "
+            "lengths. Use 'uniform', or an empty config.pretraining"
         )
     if config.clip.sampling == "window" and set(config.streams) == {"inertial"}:
         raise HartxError(
             "config.clip.sampling='window' counts frames, and the inertial stream alone has none; "
             "give 'uniform', or another stream beside it"
-        )
-    _check_joints(config)
-    _check_ranges(config)
-    is_test(config.protocol, [])
-    if config.batch_size % config.accumulate:
-        raise HartxError(
-            f"config.batch_size={config.batch_size} is no multiple of config.accumulate={config.accumulate}"
         )
 
 

@@ -157,7 +157,7 @@ def test_a_window_of_frames_needs_a_stream_that_has_frames():
 def test_a_window_of_frames_is_refused_where_streams_are_trained_alone_first():
     config = get("fusion:skeleton_inertial")
     config.clip.sampling = "window"
-    with pytest.raises(HartxError, match=r"give 'uniform', or no config\.pretraining"):
+    with pytest.raises(HartxError, match=r"Use 'uniform', or an empty config\.pretraining"):
         configs.check(config)
 
 
