@@ -100,8 +100,9 @@ def _learn(
     step_fn = jit(functools.partial(train_step, recipe), donate_argnums=0)
     checkpoint_steps = max(1, round(config.checkpoint_epochs * plan.steps_per_epoch))
     best_score = checkpoints.best_score()
-    progress = TrainingProgress(workdir, start_step, plan.num_steps, config.batch_size, config.log_steps)
-    progress.losses += checkpoints.losses()
+    progress = TrainingProgress(
+        workdir, start_step, plan.num_steps, config.batch_size, config.log_steps, losses=checkpoints.losses()
+    )
     with contextlib.closing(checkpoints), contextlib.closing(batches), progress, StopRequest() as stop:
         for step in range(start_step + 1, plan.num_steps + 1):
             asked = time.perf_counter()
@@ -120,7 +121,7 @@ def _learn(
                 score = _score(config, recipe, state, recordings, progress, step)
                 checkpoints.save(step, state, best_score=score if score > best_score else None)
                 best_score = max(best_score, score)
-                progress.last_checkpoint = step
+                progress.checkpointed(step)
                 stopwatch.keep()
             elif stop.made:
                 progress.flush()
