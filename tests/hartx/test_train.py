@@ -372,7 +372,7 @@ def test_a_damaged_checkpoint_is_one_clear_error(config, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"num_steps": 3}', "null"])
-def test_a_damaged_plan_is_one_clear_error(finished, tmp_path, text):
+def test_a_damaged_record_is_one_clear_error(finished, tmp_path, text):
     shutil.copytree(finished[0], tmp_path / "a")
     (tmp_path / "a" / "run.json").write_text(text)
     with pytest.raises(HartxError, match=r"run\.json is damaged"):
