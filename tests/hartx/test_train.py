@@ -17,9 +17,10 @@ from flax import nnx
 from hartx import config as configs
 from hartx.costs import read_costs
 from hartx.errors import HartxError
-from hartx.evaluate import eval_step_fn, evaluate, is_tested
+from hartx.evaluate import evaluate, is_tested
 from hartx.jit import jit
 from hartx.predictions import read_predictions
+from hartx.predictor import eval_step_fn
 from hartx.progress import NonFiniteLoss, read_metrics
 from hartx.run import load_run
 from hartx.train import train
@@ -139,7 +140,7 @@ def test_the_report_of_a_run_that_is_trained_again_is_not_taken_for_the_new_one(
 def test_the_network_of_the_validation_is_compiled_once(config, tmp_path, monkeypatch):
     compiled = []
     eval_step_fn.cache_clear()  # another test's network may be the same
-    monkeypatch.setattr("hartx.evaluate.jit", lambda *args, **options: compiled.append(args) or jit(*args, **options))
+    monkeypatch.setattr("hartx.predictor.jit", lambda *args, **options: compiled.append(args) or jit(*args, **options))
     config.validation_subject, config.num_epochs, config.checkpoint_epochs = 1, 3, 1.0
     train(config, tmp_path)
     assert len([row for row in read_metrics(tmp_path) if "validation_top1" in row]) == 3
