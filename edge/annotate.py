@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge.events import Predicted
-from edge.joints import LAYOUTS, PARENTS, ROOT
+from edge.joints import LAYOUTS, PARENTS, ROOT, layout_of
 from edge.runtime import Look
 from edge.streaming import NONE
 
@@ -103,7 +103,8 @@ def _draw_state(picture: np.ndarray, prediction: Optional[Predicted], frame_rate
 
 def _draw_skeleton(picture: np.ndarray, joints: np.ndarray) -> None:
     """Draw the front view, x to the right and y up, into the upper right corner: left limbs blue, right ones red."""
-    layout, names = next((key, names) for key, names in LAYOUTS.items() if len(names) == len(joints))
+    layout = layout_of(len(joints))
+    names = LAYOUTS[layout]
     side = round(picture.shape[0] * 0.4)
     corner = picture[:side, max(0, picture.shape[1] - side) :]
     scale = side / _SKELETON_M

@@ -54,6 +54,20 @@ KINECT25 = (
 
 LAYOUTS = {"kinect20": KINECT20, "kinect25": KINECT25}
 
+
+def layout_of(count: int) -> str:
+    """Return the name of the layout of so many joints.
+
+    Raises:
+      ValueError: if there is none.
+    """
+    for layout, names in LAYOUTS.items():
+        if len(names) == count:
+            return layout
+    expected = " or ".join(str(len(names)) for names in LAYOUTS.values())
+    raise ValueError(f"{count} joints were given; {expected} are expected")
+
+
 ROOT = "hip_center"
 
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from edge.errors import EdgeError
 from export.errors import ExportError
 from export.quantization_tables import KINDS, Facts, choose, read_facts
-from hartx.blocks import replace_file, with_blocks
+from hartx.blocks import with_blocks
 from hartx.errors import HartxError
+from hartx.files import write_text
 
 
 def write_tables(bundles: list[Path], output: Path) -> None:
@@ -47,7 +48,7 @@ def write_tables(bundles: list[Path], output: Path) -> None:
     def written(kind: str, names: list[str]) -> str:
         return KINDS[kind](choose(kind, names, facts))
 
-    replace_file(output, with_blocks(output.read_text(), "quantization", KINDS, written))
+    write_text(output, with_blocks(output.read_text(), "quantization", KINDS, written))
 
 
 def _folders(text: str) -> list[Path]:

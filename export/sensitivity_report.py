@@ -15,7 +15,7 @@ from rich.table import Table
 from export.bundle import SENSITIVITY_FILE
 from export.layer_loss import Loss, Losses
 from export.layers import Layer
-from hartx.config import write_json
+from hartx.files import write_json
 from hartx.plots import save_figure
 
 PICTURE_FILE = "sensitivity.png"

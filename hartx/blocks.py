@@ -8,10 +8,8 @@ A table stands between two lines. The first one names the table and, if it does 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Collection
-from pathlib import Path
 
 from hartx.errors import HartxError, suggestion
 
@@ -44,10 +42,3 @@ def with_blocks(text: str, topic: str, kinds: Collection[str], write: Callable[[
         return f"{start}\n{write(kind, names.split())}\n{end}"
 
     return block.sub(written, text)
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a document under a temporary name and rename it, so that no reader ever sees half of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)

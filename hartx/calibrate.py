@@ -25,6 +25,7 @@ from datasets.errors import DatasetError
 from hartx import config as configs
 from hartx.calibration import TEMPERATURE_FILE, confidence_at, fit_temperature
 from hartx.errors import HartxError
+from hartx.files import write_json
 from hartx.predictions import PREDICTIONS_FILE, Predictions, pool, read_predictions
 from hartx.protocol import RecordingId, is_test
 
@@ -74,12 +75,13 @@ def from_sweep(config: ConfigDict, folder: Path) -> HeldOut:
         raise HartxError(f"{folder} is a sweep of protocol {sweep['protocol']}; loso is expected. {_how(config)}")
     if sweep["streams"] != list(config.streams):
         raise HartxError(f"{folder} is a sweep of {sweep['streams']}, the run reads {list(config.streams)}")
-    here, there = (configs.dataset_name(values) for values in (config, ConfigDict(sweep["config"])))
+    of_sweep = ConfigDict(sweep["config"])
+    here, there = configs.dataset_name(config), configs.dataset_name(of_sweep)
     if here != there:
         raise HartxError(f"{folder} is a sweep over {there}, the run is of {here}. {_how(config)}")
-    if here == "video_folder" and not _same_folder(config.dataset.raw_dir, sweep["config"]["dataset"]["raw_dir"]):
-        raise HartxError(f"{folder} is a sweep over {sweep['config']['dataset']['raw_dir']}, the run is of other clips")
-    _tell_differences(config, sweep["config"])
+    if here == "video_folder" and not _same_folder(config.dataset.raw_dir, of_sweep.dataset.raw_dir):
+        raise HartxError(f"{folder} is a sweep over {of_sweep.dataset.raw_dir}, the run is of other clips")
+    _tell_differences(config, of_sweep)
     parts, runs = [], []
     for run in sweep["runs"]:
         predictions = None if run["error"] else read_predictions(Path(run["workdir"]))
@@ -98,11 +100,9 @@ def _same_folder(one: str, other: str) -> bool:
     return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
 
 
-def _tell_differences(config: ConfigDict, of_sweep: dict[str, Any]) -> None:
-    here, there = configs.flatten(config), configs.flatten(of_sweep)
+def _tell_differences(config: ConfigDict, of_sweep: ConfigDict) -> None:
     free = (*configs.FREE_FIELDS, "protocol", "seed", "name", "validation_subject")
-    changed = [k for k in sorted(here.keys() | there.keys()) if k not in free and here.get(k) != there.get(k)]
-    if changed:
+    if changed := configs.changed_fields(of_sweep, config, free):
         _log.warning("the sweep's config differs from the run's in %s", ", ".join(changed))
 
 
@@ -154,7 +154,7 @@ def calibrate(workdir: Path, sweep: Path | None) -> dict[str, Any]:
         "fitted_on": {"runs": held_out.runs} | _compare(held_out.predictions, temperature),
         "test": _compare(tested, temperature) if tested is not None and len(tested) else None,
     }
-    configs.write_json(workdir / TEMPERATURE_FILE, values)
+    write_json(workdir / TEMPERATURE_FILE, values)
     return values
 
 

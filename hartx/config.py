@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from edge.joints import LAYOUTS
 from edge.preprocess import SPECS
 from hartx.errors import HartxError, suggestion
+from hartx.files import write_json
 from hartx.protocol import is_test
 
 # Fields whose change does not change what a run computes: a run may be resumed with others.
@@ -32,7 +34,7 @@ TEST_FIELDS = ("clip.views", "eval_checkpoint")
 _CHOICES = {
     "dataset.name": ("auto", "utd_mhad", "synthetic_mhad", "video_folder"),
     "clip.sampling": ("uniform", "window"),
-    "clip.skeleton_layout": ("kinect20", "kinect25"),
+    "clip.skeleton_layout": tuple(LAYOUTS),
     "model.dtype": ("float32", "bfloat16"),
     "model.skeleton.pooling": ("last", "mean_max"),
     "model.inertial.pooling": ("last", "mean_max"),
@@ -127,6 +129,20 @@ def check(config: ConfigDict) -> None:
             f"the config has no {', '.join(absent)}: it is of an older version of this program\n"
             f"  Take the commit that made it (trained_by in run.json), or train again in another --workdir"
         )
+    _check_streams(config)
+    _check_values(flat)
+    _check_sampling(config)
+    _check_joints(config)
+    _check_ranges(config)
+    is_test(config.protocol, [])
+    if config.batch_size % config.accumulate:
+        raise HartxError(
+            f"config.batch_size={config.batch_size} is no multiple of config.accumulate={config.accumulate}"
+        )
+
+
+def _check_streams(config: ConfigDict) -> None:
+    """Raise HartxError for streams that cannot be read, or not be trained one by one first."""
     if not config.streams:
         raise HartxError(f"config.streams is empty; any of {', '.join(SPECS)} is expected")
     for stream in config.streams:
@@ -136,6 +152,15 @@ def check(config: ConfigDict) -> None:
             )
     if len(set(config.streams)) < len(config.streams):
         raise HartxError(f"config.streams={tuple(config.streams)} was given; each stream is expected once")
+    if config.pretraining and (len(config.streams) < 2 or set(config.pretraining) != set(config.streams)):
+        raise HartxError(
+            f"config.pretraining names {', '.join(config.pretraining)}; all of config.streams, two or more "
+            f"({', '.join(config.streams)}), or none is expected"
+        )
+
+
+def _check_values(flat: Mapping[str, Any]) -> None:
+    """Raise HartxError for a field, of a flattened config, whose value alone no run can use."""
     for field, choices in _CHOICES.items():
         if flat[field] not in choices:
             near = suggestion(str(flat[field]), choices)
@@ -152,29 +177,22 @@ def check(config: ConfigDict) -> None:
     for field in _SHARES:
         if not 0 <= flat[field] < 1:
             raise HartxError(f"config.{field}={flat[field]} was given; 0 <= value < 1 is expected")
-    if config.pretraining and (len(config.streams) < 2 or set(config.pretraining) != set(config.streams)):
-        raise HartxError(
-            f"config.pretraining names {', '.join(config.pretraining)}; all of config.streams, two or more "
-            f"({', '.join(config.streams)}), or none is expected"
-        )
+
+
+def _check_sampling(config: ConfigDict) -> None:
+    """Raise HartxError for clips that cannot be cut out of recordings."""
     if "rgb" in config.streams and config.clip.crop > config.clip.resize:
         raise HartxError(f"config.clip.crop={config.clip.crop} is larger than config.clip.resize={config.clip.resize}")
     if config.clip.sampling == "window" and config.pretraining:
         raise HartxError(
-            "config.clip.sampling='window' is as long as num_frames of a config's first stream, which are others for a "
-            "fusion and for the streams that it is of; give 'uniform', or no config.pretraining"
+            "config.clip.sampling='window' cannot be combined with config.pretraining: a window is clip.num_frames "
+            "frames of the slowest stream, so the streams alone and their fusion would see windows of different "
+            "lengths. Use 'uniform', or an empty config.pretraining"
         )
     if config.clip.sampling == "window" and set(config.streams) == {"inertial"}:
         raise HartxError(
             "config.clip.sampling='window' counts frames, and the inertial stream alone has none; "
             "give 'uniform', or another stream beside it"
-        )
-    _check_joints(config)
-    _check_ranges(config)
-    is_test(config.protocol, [])
-    if config.batch_size % config.accumulate:
-        raise HartxError(
-            f"config.batch_size={config.batch_size} is no multiple of config.accumulate={config.accumulate}"
         )
 
 
@@ -223,14 +241,6 @@ def _check_ranges(config: ConfigDict) -> None:
         )
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON under a temporary name and rename it, so that no reader ever sees half a file."""
-    temporary = path.with_name(path.name + ".tmp")
-    text = json.dumps(value, indent=1) + "\n"
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 def load(workdir: Path) -> ConfigDict:
     """Return the config that the run in `workdir` was started with.
 
@@ -263,6 +273,34 @@ def dataset_name(config: ConfigDict) -> str:
     return "utd_mhad" if config.dataset.raw_dir else "synthetic_mhad"
 
 
+def free_fields(config: ConfigDict) -> set[str]:
+    """Return the fields that leave what a config computes the same, where the config is all that is known of a run.
+
+    UTD-MHAD is the same wherever it lies, a folder of clips is not.
+    """
+    return set(FREE_FIELDS) - ({"dataset.raw_dir"} if dataset_name(config) == "video_folder" else set())
+
+
+def fields_as_meant(config: ConfigDict) -> dict[str, Any]:
+    """Return a config as `flatten` does, with the dataset that "auto" stands for: it goes by raw_dir, which is free."""
+    return flatten(config) | ({"dataset.name": dataset_name(config)} if "dataset" in config else {})
+
+
+def changed_fields(old: ConfigDict, new: ConfigDict, free: Collection[str]) -> dict[str, tuple[Any, Any]]:
+    """Return the fields, but for the free ones, in which two configs differ: field to its values, "absent" for none."""
+    there, now = fields_as_meant(old), fields_as_meant(new)
+    return {
+        field: (there.get(field, "absent"), now.get(field, "absent"))
+        for field in sorted(there.keys() | now.keys())
+        if field not in free and there.get(field, ...) != now.get(field, ...)
+    }
+
+
+def list_changes(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return what `changed_fields` found for people, a line a field."""
+    return "".join(f"  {field}: {old} there, {new} now\n" for field, (old, new) in changed.items())
+
+
 def check_same(config: ConfigDict, workdir: Path) -> None:
     """Check that the config in `workdir`, if there is one, describes the same run.
 
@@ -270,21 +308,12 @@ def check_same(config: ConfigDict, workdir: Path) -> None:
       HartxError: if the run there was started with another config; the differences are listed.
     """
     if (workdir / "config.json").exists():
-        there = load(workdir)
-        old, new = flatten(there), flatten(config)
-        if "dataset" in there and "dataset" in config:  # "auto" goes by raw_dir, which is free
-            old["dataset.name"], new["dataset.name"] = dataset_name(there), dataset_name(config)
-        changed = [
-            f"  {field}: {old.get(field, 'absent')} there, {new.get(field, 'absent')} now"
-            for field in sorted(old.keys() | new.keys())
-            if field not in FREE_FIELDS and old.get(field, ...) != new.get(field, ...)
-        ]
+        # Not `free_fields`: clips may have been moved since; that they are the same ones is checked by themselves.
+        changed = changed_fields(load(workdir), config, FREE_FIELDS)
         if changed:
             raise HartxError(
-                f"{workdir} holds a run with another config\n"
-                + "\n".join(changed)
-                + "\n  Give another --workdir, or resume that run: python main.py --workdir="
-                + str(workdir)
+                f"{workdir} holds a run with another config\n{list_changes(changed)}"
+                f"  Give another --workdir, or resume that run: python main.py --workdir={workdir}"
             )
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hartx.config import write_json
+from hartx.files import write_json
 
 _FILE = "costs.json"
 _STATUS = Path("/proc/self/status")

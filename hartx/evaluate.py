@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import itertools
 import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import track
@@ -28,17 +25,17 @@ from hartx.calibration import forget_temperature
 from hartx.commit import git_commit
 from hartx.config import learns_joints
 from hartx.data import Clip, Recordings, eval_clips, open_recordings
-from hartx.jit import jit
+from hartx.files import write_json
 from hartx.joint_error import joint_errors_cm
-from hartx.mesh import Devices, make_devices
 from hartx.metrics import classification_metrics
 from hartx.plots import draw_confusion_matrix, draw_training_curves
 from hartx.predictions import Predictions, keep_predictions
+from hartx.predictor import make_predictor
 from hartx.pretraining import whole_history
 from hartx.pruning.record import keep_comparison, measured
 from hartx.run import check_testable, fingerprint, load_run
 from hartx.summary import model_costs
-from hartx.train_step import eval_step, split_model
+from hartx.train_step import split_model
 
 _log = logging.getLogger(__name__)
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "grain", "numpy")
@@ -48,23 +45,6 @@ def _batches(clips: Iterable[Clip], size: int) -> Iterator[list[Clip]]:
     clips = iter(clips)
     while batch := list(itertools.islice(clips, size)):
         yield batch
-
-
-def _stack(batch: list[Clip], size: int) -> dict[str, np.ndarray]:
-    """Return the inputs of a batch, the last clip repeated until there are `size`: one shape, one program."""
-    padded = batch + [batch[-1]] * (size - len(batch))
-    return {stream: np.stack([clip.inputs[stream] for clip in padded]) for stream in batch[0].inputs}
-
-
-def _without(inputs: dict[str, jax.Array], absent: Collection[str]) -> dict[str, jax.Array]:
-    """Return a batch in which some streams are absent, that is zeros."""
-    return {stream: jnp.zeros_like(x) if stream in absent else x for stream, x in inputs.items()}
-
-
-@functools.lru_cache(maxsize=1)  # it is asked for at every checkpoint, and would be compiled each time
-def eval_step_fn(graphdef: nnx.GraphDef, devices: Devices) -> Callable[..., Float[jax.Array, "B K"]]:
-    """Return `eval_step` of a model: (params, batch_stats, inputs over the devices) to class probabilities."""
-    return jit(functools.partial(eval_step, graphdef), out_shardings=devices.replicated)
 
 
 def predict(
@@ -95,19 +75,15 @@ def predict_without(
 
     The clips are prepared once for all of them.
     """
-    devices = make_devices()
-    size = devices.padded(config.batch_size)
-    step_fn = eval_step_fn(graphdef, devices)
-    params, batch_stats = devices.put_replicated((params, batch_stats))
+    predictor = make_predictor(graphdef, params, batch_stats, config.batch_size)
     seen: list[Clip] = []
     probabilities: list[list[np.ndarray]] = [[] for _ in absences]
-    batches = _batches(eval_clips(config, side, recordings), size)
+    batches = _batches(eval_clips(config, side, recordings), predictor.size)
     count = len(recordings.indices(side)) * config.clip.views
-    total = -(-count // size)
+    total = -(-count // predictor.size)
     for batch in track(batches, "testing", total=total, disable=not progress):
-        inputs = jax.device_put(_stack(batch, size), devices.split)
-        for rows, absent in zip(probabilities, absences, strict=True):
-            rows.extend(np.asarray(step_fn(params, batch_stats, _without(inputs, absent)))[: len(batch)])
+        for rows, found in zip(probabilities, predictor([clip.inputs for clip in batch], absences), strict=True):
+            rows.extend(found)
         seen.extend(batch)
     first = seen[:: config.clip.views]
     shape = (len(first), config.clip.views, len(recordings.labels))
@@ -136,9 +112,9 @@ def _missing(
         {
             "absent": list(absent),
             "present": [stream for stream in streams if stream not in absent],
-            "top1": float(np.mean(p.probabilities.argmax(-1) == p.labels)) if len(p) else None,
+            "top1": predictions.top1,
         }
-        for absent, p in zip(absences, found, strict=True)
+        for absent, predictions in zip(absences, found, strict=True)
     ]
 
 
@@ -212,7 +188,7 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     }
     if jax.process_index() == 0:
         keep_predictions(predictions, workdir)
-        configs.write_json(workdir / "report.json", report)
+        write_json(workdir / "report.json", report)
         draw_training_curves(workdir)
         show_report(report, workdir)
         if "prune" in config:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from hartx.files import whole
 from hartx.progress import read_metrics
 
 _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}
@@ -23,10 +23,9 @@ _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a picture and close it; nobody ever sees half of one."""
-    temporary = path.with_name(path.stem + ".tmp.png")
-    figure.savefig(temporary, dpi=120)
+    with whole(path) as temporary:
+        figure.savefig(temporary, dpi=120)
     plt.close(figure)
-    os.replace(temporary, path)
 
 
 def draw_confusion_matrix(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hartx.errors import HartxError
+from hartx.files import whole
 
 PREDICTIONS_FILE = "predictions.npz"
 
@@ -28,6 +28,11 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def top1(self) -> float | None:
+        """Share of the recordings whose most probable class is the right one; None without recordings."""
+        return float(np.mean(self.probabilities.argmax(axis=1) == self.labels)) if len(self) else None
 
     @property
     def log_probabilities(self) -> np.ndarray:
@@ -52,17 +57,14 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
 
 def keep_predictions(predictions: Predictions, workdir: Path) -> None:
     """Write WORKDIR/predictions.npz: names, subjects, labels, log_probabilities."""
-    path = workdir / PREDICTIONS_FILE
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    with whole(workdir / PREDICTIONS_FILE) as temporary:
         np.savez_compressed(
-            file,
+            temporary,
             names=np.array(predictions.names, dtype=np.str_),
             subjects=predictions.subjects,
             labels=predictions.labels,
             log_probabilities=predictions.log_probabilities,
         )
-    os.replace(temporary, path)
 
 
 def read_predictions(workdir: Path) -> Predictions:

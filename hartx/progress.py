@@ -7,8 +7,8 @@ and for the curves that are drawn at the end.
 from __future__ import annotations
 
 import json
-import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tensorboardX import SummaryWriter
 
 from hartx.errors import HartxError
+from hartx.files import write_text
 
 
 class NonFiniteLoss(HartxError):
@@ -30,17 +31,33 @@ class TrainingProgress:
 
     Metrics of a step are looked at one step later, when the device has already been given the next one, so
     that looking costs no waiting.
+
+    Args:
+      workdir: the run's folder.
+      start_step: the last step of the newest checkpoint, 0 where there is none.
+      num_steps: of the whole run.
+      batch_size: clips a step.
+      log_steps: steps a row of metrics.jsonl.
+      losses: of the steps that `mean_loss` is of and that were taken before the run was stopped.
     """
 
-    def __init__(self, workdir: Path, start_step: int, num_steps: int, batch_size: int, log_steps: int) -> None:
+    def __init__(
+        self,
+        workdir: Path,
+        start_step: int,
+        num_steps: int,
+        batch_size: int,
+        log_steps: int,
+        losses: Sequence[float] = (),
+    ) -> None:
         self._path = workdir / "metrics.jsonl"
         self._start_step, self._num_steps = start_step, num_steps
         self._batch_size, self._log_steps = batch_size, log_steps
         self._pending: tuple[int, dict[str, jax.Array], list[str]] | None = None
         self._recent: list[dict[str, float]] = []
-        self.losses: list[float] = []  # of the steps since `mean_loss` was asked for
+        self._losses = list(losses)
         self._since, self._wait_s = time.perf_counter(), 0.0
-        self.last_checkpoint: int | None = start_step or None
+        self._last_checkpoint = start_step
         self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1)
         self._bar = Progress(
             TextColumn("step"),
@@ -91,11 +108,11 @@ class TrainingProgress:
                 f"step {step}: " + ", ".join(f"{k} {v}" for k, v in values.items()) + "\n"
                 f"  batch: {', '.join(names)}\n"
                 f"  last good checkpoint: "
-                + (f"step {self.last_checkpoint}" if self.last_checkpoint else "none yet")
+                + (f"step {self._last_checkpoint}" if self._last_checkpoint else "none yet")
                 + "\n  Try a smaller --config.optim.learning_rate, or float32 with --config.model.dtype"
             )
         self._recent.append(values)
-        self.losses.append(values["loss"])
+        self._losses.append(values["loss"])
         self._bar.update(self._task, completed=step)
         if step % self._log_steps == 0 or step == self._num_steps:
             self._log(step)
@@ -117,8 +134,17 @@ class TrainingProgress:
 
     def mean_loss(self) -> float:
         """Return the mean training loss since the last call."""
-        losses, self.losses = self.losses, []
+        losses, self._losses = self._losses, []
         return float(np.mean(losses))
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Training losses of the steps since `mean_loss` was asked for."""
+        return tuple(self._losses)
+
+    def checkpointed(self, step: int) -> None:
+        """Remember that a step is kept, to be named should a later one fail."""
+        self._last_checkpoint = step
 
     def write(self, step: int, row: dict[str, Any]) -> None:
         """Keep scalars of a step for TensorBoard and metrics.jsonl."""
@@ -154,6 +180,4 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
 def _forget_after(path: Path, step: int) -> None:
     """Drop what a killed run wrote after its last checkpoint: those steps are done again."""
     rows = [row for row in read_metrics(path.parent) if row["step"] <= step]
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    os.replace(temporary, path)
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))

@@ -17,15 +17,14 @@ where its runs are gone; a sweep under --root takes the place of the kept one of
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import sys
 from pathlib import Path
 
-from hartx.blocks import replace_file, with_blocks
-from hartx.config import write_json
+from hartx.blocks import with_blocks
 from hartx.errors import HartxError
+from hartx.files import whole, write_json, write_text
 from hartx.results_tables import KINDS, SweepResults, choose, how_to_run, public_command, read_sweeps
 
 PICTURES = ("confusion_matrix", "folds", "per_class")
@@ -97,10 +96,9 @@ def write_results(root: Path, output: Path) -> list[Path]:
     for path, source in pictures.items():
         target = output.parent / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(target.name + ".tmp")
-        shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
-    replace_file(output, text)
+        with whole(target) as temporary:
+            shutil.copyfile(source, temporary)
+    write_text(output, text)
     return [output, *(output.parent / path for path in pictures)]
 
 

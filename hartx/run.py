@@ -20,6 +20,7 @@ from hartx.commit import git_commit
 from hartx.config import dataset_name
 from hartx.data import Recordings, input_specs, num_classes, open_recordings
 from hartx.errors import HartxError
+from hartx.files import write_json
 from hartx.models import create_model
 from hartx.optim import learning_rate, make_optimizer
 from hartx.protocol import check_trains
@@ -27,7 +28,7 @@ from hartx.train_step import Recipe, TrainState, make_state, split_model
 
 
 @dataclass(frozen=True)
-class Schedule:
+class RunLength:
     """How long a run is."""
 
     steps_per_epoch: float
@@ -57,19 +58,10 @@ class Run:
     step: int
 
 
-def free_fields(config: ConfigDict) -> set[str]:
-    """Return the fields that leave what a config computes the same.
-
-    UTD-MHAD is the same wherever it lies, a folder of clips is not.
-    """
-    return set(configs.FREE_FIELDS) - ({"dataset.raw_dir"} if dataset_name(config) == "video_folder" else set())
-
-
 def config_digest(config: ConfigDict) -> str:
-    """Return the SHA-256 (hex) of what a config computes: equal where only `free_fields` differ."""
-    free = free_fields(config)
-    fields = {k: v for k, v in configs.flatten(config).items() if k not in free}
-    fields["dataset.name"] = dataset_name(config)  # "auto" goes by raw_dir, which is free
+    """Return the SHA-256 (hex) of what a config computes: equal where only `hartx.config.free_fields` differ."""
+    free = configs.free_fields(config)
+    fields = {field: value for field, value in configs.fields_as_meant(config).items() if field not in free}
     if "dataset.raw_dir" in fields:
         fields["dataset.raw_dir"] = str(Path(config.dataset.raw_dir).expanduser().resolve())
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
@@ -81,7 +73,7 @@ def run_name(config: ConfigDict) -> str:
     return f"{config.name}-{protocol}-s{config.seed}-{config_digest(config)[:8]}"
 
 
-def schedule(config: ConfigDict, recordings: Recordings) -> Schedule:
+def run_length(config: ConfigDict, recordings: Recordings) -> RunLength:
     """Return the length of a run over the training recordings.
 
     Raises:
@@ -95,7 +87,7 @@ def schedule(config: ConfigDict, recordings: Recordings) -> Schedule:
             f"--config.batch_size={2 ** (clips.bit_length() - 1)}"
         )
     steps_per_epoch = clips / config.batch_size
-    return Schedule(steps_per_epoch, max(1, round(config.num_epochs * steps_per_epoch)))
+    return RunLength(steps_per_epoch, max(1, round(config.num_epochs * steps_per_epoch)))
 
 
 def new_model(config: ConfigDict, num_classes: int) -> nnx.Module:
@@ -119,9 +111,9 @@ def tested_params(state: TrainState) -> Any:
     return state.params if state.ema is None else state.ema
 
 
-def make_recipe(config: ConfigDict, num_classes: int, plan: Schedule) -> tuple[Recipe, TrainState]:
+def make_recipe(config: ConfigDict, num_classes: int, length: RunLength) -> tuple[Recipe, TrainState]:
     """Return what a run keeps and the state it starts with."""
-    rate = learning_rate(config, plan.num_steps, plan.steps_per_epoch)
+    rate = learning_rate(config, length.num_steps, length.steps_per_epoch)
     optimizer = make_optimizer(config, rate)
     model = new_model(config, num_classes)
     graphdef, _, _ = split_model(model)
@@ -134,19 +126,19 @@ def fingerprint(names: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def check_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> dict[str, Any]:
+def check_record(workdir: Path, length: RunLength, recordings: Recordings) -> dict[str, Any]:
     """Return what of `run.json` follows from the recordings, checked against what stands there, if anything does.
 
     Raises:
       HartxError: if the run there was started on other training recordings.
     """
     values = {
-        "num_steps": plan.num_steps,
-        "steps_per_epoch": plan.steps_per_epoch,
+        "num_steps": length.num_steps,
+        "steps_per_epoch": length.steps_per_epoch,
         "labels": list(recordings.labels),
         "train_recordings": fingerprint(recordings.names("train")),
     }
-    if (workdir / "run.json").exists() and {**read_plan(workdir), **values} != read_plan(workdir):
+    if (workdir / "run.json").exists() and {**read_record(workdir), **values} != read_record(workdir):
         raise HartxError(
             f"{workdir} was started on other training recordings than those given now. "
             "Give the same --config.dataset.raw_dir, or another --workdir"
@@ -154,7 +146,7 @@ def check_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> dict[st
     return values
 
 
-def keep_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> None:
+def keep_record(workdir: Path, length: RunLength, recordings: Recordings) -> None:
     """Write WORKDIR/run.json, with which the checkpoints can be read without the recordings.
 
     It says, too, by which commits the run is trained: more than one where it goes on after a change.
@@ -162,14 +154,14 @@ def keep_plan(workdir: Path, plan: Schedule, recordings: Recordings) -> None:
     Raises:
       HartxError: if the run there was started on other training recordings.
     """
-    values = check_plan(workdir, plan, recordings)
+    values = check_record(workdir, length, recordings)
     commits = [*trained_by(workdir), git_commit()]
-    configs.write_json(workdir / "run.json", {**values, "trained_by": list(dict.fromkeys(commits))})
+    write_json(workdir / "run.json", {**values, "trained_by": list(dict.fromkeys(commits))})
 
 
 def trained_by(workdir: Path) -> list[str | None]:
     """Return the commits that a run was trained by, None for one that is not known; none where nothing is known."""
-    return read_plan(workdir).get("trained_by", []) if (workdir / "run.json").exists() else []
+    return read_record(workdir).get("trained_by", []) if (workdir / "run.json").exists() else []
 
 
 def check_testable(workdir: Path, config: ConfigDict, recordings: Recordings) -> None:
@@ -181,14 +173,14 @@ def check_testable(workdir: Path, config: ConfigDict, recordings: Recordings) ->
     Raises:
       HartxError: if they are others.
     """
-    plan = read_plan(workdir)
-    if plan["labels"] != list(recordings.labels):
+    record = read_record(workdir)
+    if record["labels"] != list(recordings.labels):
         raise HartxError(
-            f"{workdir} was trained to tell {', '.join(plan['labels'])}; these recordings are of "
+            f"{workdir} was trained to tell {', '.join(record['labels'])}; these recordings are of "
             f"{', '.join(recordings.labels)}. Give the same --config.dataset.raw_dir"
         )
     by_recordings = dataset_name(config) == "video_folder" or config.protocol.startswith("random80")
-    if by_recordings and plan["train_recordings"] != fingerprint(recordings.names("train")):
+    if by_recordings and record["train_recordings"] != fingerprint(recordings.names("train")):
         raise HartxError(
             f"{workdir} was trained on other clips than those given now. Put the folder back as it was, or train again"
         )
@@ -225,11 +217,11 @@ def held(workdir: Path) -> Iterator[None]:
 
 def is_finished(workdir: Path) -> bool:
     """Return whether the run in `workdir` has its last checkpoint."""
-    return (workdir / "run.json").exists() and _last_step(workdir) == read_plan(workdir)["num_steps"]
+    return (workdir / "run.json").exists() and _last_step(workdir) == read_record(workdir)["num_steps"]
 
 
-def read_plan(workdir: Path) -> dict[str, Any]:
-    """Return what `keep_plan` wrote.
+def read_record(workdir: Path) -> dict[str, Any]:
+    """Return what `keep_record` wrote.
 
     Raises:
       HartxError: if it is damaged.
@@ -268,10 +260,10 @@ def load_run(workdir: str | Path, which: str | None = None) -> Run:
             f"the run in {workdir} is not finished (last checkpoint: step {_last_step(workdir)}). "
             f"Finish it: python main.py --workdir={workdir}"
         )
-    values = read_plan(workdir)
-    plan = Schedule(values["steps_per_epoch"], values["num_steps"])
+    values = read_record(workdir)
+    length = RunLength(values["steps_per_epoch"], values["num_steps"])
     labels = tuple(values["labels"])
-    recipe, blank = make_recipe(config, len(labels), plan)
+    recipe, blank = make_recipe(config, len(labels), length)
     checkpoints = Checkpoints(workdir)
     state = checkpoints.restore(blank, which=which or config.eval_checkpoint)
     checkpoints.close()

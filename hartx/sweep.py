@@ -29,10 +29,11 @@ from hartx.command import parser, speak
 from hartx.commit import git_commit
 from hartx.data import Recordings, open_recordings
 from hartx.errors import HartxError
+from hartx.files import write_json
 from hartx.plots import draw_confusion_matrix, draw_folds, draw_per_class
 from hartx.predictions import read_predictions
 from hartx.protocol import check_trains, folds
-from hartx.run import config_digest, fingerprint, free_fields, run_name
+from hartx.run import config_digest, fingerprint, run_name
 from hartx.sweep_runs import Planned, Result, is_done, read_report, run_all
 from hartx.sweep_summary import FoldResult, summarise
 
@@ -120,7 +121,7 @@ def run_sweep(sweep: Sweep, jobs: int) -> dict[str, Any]:
     def finished(result: Result) -> None:
         results.append(result)
         results.sort(key=lambda r: [(r.fold, r.seed) == (p.fold, p.seed) for p in runs].index(True))
-        configs.write_json(sweep.folder / "sweep.json", _describe(sweep, results))
+        write_json(sweep.folder / "sweep.json", _describe(sweep, results))
 
     (sweep.folder / "summary.json").unlink(missing_ok=True)  # of other runs than sweep.json will name, perhaps
     try:
@@ -142,16 +143,11 @@ def _claim(sweep: Sweep) -> None:
     if path.exists():
         there = json.loads(path.read_text())
         if there["config_sha256"] != sweep_digest(sweep.config) or there["protocol"] != sweep.protocol:
-            old, new = configs.flatten(there["config"]), configs.flatten(sweep.config)
-            changed = [
-                f"  {field}: {old.get(field, 'absent')} there, {new.get(field, 'absent')} now"
-                for field in sorted(old.keys() | new.keys())
-                if field not in (*free_fields(sweep.config), "protocol", "seed") and old.get(field) != new.get(field)
-            ]
+            free = configs.free_fields(sweep.config) | {"protocol", "seed"}
+            changed = configs.changed_fields(ConfigDict(there["config"]), sweep.config, free)
             raise HartxError(
                 f"{sweep.folder} holds another sweep (protocol {there['protocol']}, now {sweep.protocol})\n"
-                + "".join(line + "\n" for line in changed)
-                + "  Give another --name, or remove that folder; its runs stay"
+                f"{configs.list_changes(changed)}  Give another --name, or remove that folder; its runs stay"
             )
 
 
@@ -181,7 +177,7 @@ def write_summary(folder: Path, runs: Sequence[Planned]) -> dict[str, Any]:
             labels = list(report["per_class"])
     folds_of = {seed: [run.fold for run in runs if run.seed == seed] for seed in sorted({run.seed for run in runs})}
     summary = summarise(tested, folds_of, labels)
-    configs.write_json(folder / "summary.json", summary)
+    write_json(folder / "summary.json", summary)
     if tested:
         draw_folds(summary["folds"], folder.name, folder / "folds.png")
     if summary["top1"] is not None:

@@ -27,7 +27,7 @@ from hartx.errors import HartxError
 from hartx.evaluate import is_tested
 from hartx.predictions import PREDICTIONS_FILE
 from hartx.progress import read_metrics
-from hartx.run import is_finished, read_plan
+from hartx.run import is_finished, read_record
 
 _MAIN = REPOSITORY / "main.py"
 _LOG_FILE = "output.log"
@@ -101,8 +101,8 @@ def is_done(planned: Planned) -> bool:
 
 def _is_of_others(planned: Planned) -> bool:
     """Return whether what is in the run's folder was trained on other recordings than those that there are now."""
-    plan = planned.workdir / "run.json"
-    return plan.exists() and read_plan(planned.workdir)["train_recordings"] != planned.train_recordings
+    record = planned.workdir / "run.json"
+    return record.exists() and read_record(planned.workdir)["train_recordings"] != planned.train_recordings
 
 
 def result_of(planned: Planned) -> Result:
@@ -208,10 +208,10 @@ def _start(planned: Planned, cores: frozenset[int], bar: Progress) -> _Child:
 
 
 def _show(bar: Progress, child: _Child) -> None:
-    plan = child.planned.workdir / "run.json"
-    if not plan.exists():
+    record = child.planned.workdir / "run.json"
+    if not record.exists():
         return
-    total = json.loads(plan.read_text())["num_steps"]
+    total = json.loads(record.read_text())["num_steps"]
     rows = [row for row in read_metrics(child.planned.workdir) if "loss" in row]
     if rows:
         text = f"step {rows[-1]['step']} of {total}, loss {rows[-1]['loss']:.2f}"

@@ -78,17 +78,13 @@ def _count(runs: Sequence[FoldResult]) -> int:
     return len({name for t in runs for name in t.predictions.names})
 
 
-def _top1(predictions: Predictions) -> float:
-    return float(np.mean(predictions.probabilities.argmax(axis=1) == predictions.labels))
-
-
 def _folds(tested: Sequence[FoldResult]) -> dict[str, Any]:
     """Return for each fold its recordings, top1 by seed, and mean and spread over seeds."""
     found = {}
     for fold in dict.fromkeys(t.fold for t in tested):
         runs = [t for t in tested if t.fold == fold]
-        top1 = {str(t.seed): _top1(t.predictions) for t in runs}
-        found[fold] = {"clips": len(runs[0].predictions), "seeds": top1, "top1": asdict(spread(list(top1.values())))}
+        seeds = {str(t.seed): top1 for t in runs if (top1 := t.predictions.top1) is not None}
+        found[fold] = {"clips": len(runs[0].predictions), "seeds": seeds, "top1": asdict(spread(list(seeds.values())))}
     return found
 
 

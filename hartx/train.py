@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from hartx import config as configs
@@ -59,35 +58,35 @@ def train(config: ConfigDict, workdir: Path) -> None:
         train(stream_config(config, stream), stream_workdir(config, workdir, stream))
     stopwatch = Stopwatch(workdir)
     recordings = open_recordings(config)
-    plan = runs.schedule(config, recordings)
-    runs.check_plan(workdir, plan, recordings)
+    length = runs.run_length(config, recordings)
+    runs.check_record(workdir, length, recordings)
     if runs.is_finished(workdir):
         _log.info("the run in %s is finished", workdir)
         return
     devices = make_devices()
     devices.check_batch(config.batch_size)
     with runs.held(workdir):
-        _learn(config, workdir, recordings, plan, devices, stopwatch)
+        _learn(config, workdir, recordings, length, devices, stopwatch)
 
 
 def _learn(
     config: ConfigDict,
     workdir: Path,
     recordings: Recordings,
-    plan: runs.Schedule,
+    length: runs.RunLength,
     devices: Devices,
     stopwatch: Stopwatch,
 ) -> None:
     configs.keep(config, workdir)
-    runs.keep_plan(workdir, plan, recordings)
+    runs.keep_record(workdir, length, recordings)
 
     # --- where the run stands ----------------------------------------------------------------------
-    recipe, state = runs.make_recipe(config, len(recordings.labels), plan)
+    recipe, state = runs.make_recipe(config, len(recordings.labels), length)
     if config.pretraining:
         state = with_trained_streams(config, workdir, state)
     checkpoints = Checkpoints(workdir)
     start_step = checkpoints.latest_step() or 0
-    if start_step < plan.num_steps:
+    if start_step < length.num_steps:
         # What remains of a network of before would be taken for this training's.
         (workdir / "report.json").unlink(missing_ok=True)
         forget_temperature(workdir)
@@ -98,17 +97,18 @@ def _learn(
     if start_step:
         state = checkpoints.restore(state)
     batches = training_batches(recordings, config, after=start_step)
-    _say_what_runs(config, recordings, plan, start_step)
+    _say_what_runs(config, recordings, length, start_step)
 
     # --- the loop ----------------------------------------------------------------------------------
     key = devices.put_replicated(jax.random.key(config.seed))
     step_fn = jit(functools.partial(train_step, recipe), donate_argnums=0)
-    checkpoint_steps = max(1, round(config.checkpoint_epochs * plan.steps_per_epoch))
+    checkpoint_steps = max(1, round(config.checkpoint_epochs * length.steps_per_epoch))
     best_score = checkpoints.best_score()
-    progress = TrainingProgress(workdir, start_step, plan.num_steps, config.batch_size, config.log_steps)
-    progress.losses += checkpoints.losses()
+    progress = TrainingProgress(
+        workdir, start_step, length.num_steps, config.batch_size, config.log_steps, losses=checkpoints.losses()
+    )
     with contextlib.closing(checkpoints), contextlib.closing(batches), progress, StopRequest() as stop:
-        for step in range(start_step + 1, plan.num_steps + 1):
+        for step in range(start_step + 1, length.num_steps + 1):
             asked = time.perf_counter()
             batch = next(batches)
             progress.waited(time.perf_counter() - asked)
@@ -120,23 +120,23 @@ def _learn(
             progress.update(step, metrics, [str(name) for name in batch["name"]])
             if step == start_step + 1:
                 stop.listen()  # not while it compiles: that takes long, and there is nothing to keep
-            if step % checkpoint_steps == 0 or step == plan.num_steps:
+            if step % checkpoint_steps == 0 or step == length.num_steps:
                 progress.flush()  # raises before a state that is not finite replaces a good one
                 score = _score(config, recipe, state, recordings, progress, step)
                 checkpoints.save(step, state, best_score=score if score > best_score else None)
                 best_score = max(best_score, score)
-                progress.last_checkpoint = step
+                progress.checkpointed(step)
                 stopwatch.keep()
             elif stop.made:
                 progress.flush()
                 checkpoints.save(step, state, losses=progress.losses)
                 stopwatch.keep()
             if stop.made:
-                _log.info("stopping after step %d of %d, which is kept", step, plan.num_steps)
+                _log.info("stopping after step %d of %d, which is kept", step, length.num_steps)
                 raise Stopped
 
 
-def _say_what_runs(config: ConfigDict, recordings: Recordings, plan: runs.Schedule, start_step: int) -> None:
+def _say_what_runs(config: ConfigDict, recordings: Recordings, length: runs.RunLength, start_step: int) -> None:
     given = "" if config.dataset.raw_dir else " (no --config.dataset.raw_dir was given)"
     _log.info("dataset %s%s, protocol %s", configs.dataset_name(config), given, config.protocol)
     _log.info(
@@ -160,7 +160,7 @@ def _say_what_runs(config: ConfigDict, recordings: Recordings, plan: runs.Schedu
         "%s step %d of %d on %d %s device(s)",
         "resuming after" if start_step else "starting before",
         start_step or 1,
-        plan.num_steps,
+        length.num_steps,
         len(jax.devices()),
         jax.default_backend(),
     )
@@ -178,9 +178,8 @@ def _score(
     loss = progress.mean_loss()
     if not recordings.sides.validation:
         return -loss
-    predictions = predict(
-        config, recipe.graphdef, runs.tested_params(state), state.batch_stats, recordings, "validation"
-    )
-    top1 = float(np.mean(predictions.probabilities.argmax(-1) == predictions.labels))
+    params = runs.tested_params(state)
+    top1 = predict(config, recipe.graphdef, params, state.batch_stats, recordings, "validation").top1
+    assert top1 is not None  # there are recordings
     progress.write(step, {"validation_top1": top1})
     return top1

@@ -24,7 +24,7 @@ class Recipe:
     config: ConfigDict
     graphdef: nnx.GraphDef
     optimizer: optax.GradientTransformation
-    schedule: optax.Schedule
+    learning_rate: optax.Schedule
     num_classes: int
 
 
@@ -142,7 +142,7 @@ def train_step(
         "loss": loss,
         "accuracy": accuracy,
         "gradient_norm": optax.tree.norm(gradients),
-        "learning_rate": jnp.asarray(recipe.schedule(state.step), jnp.float32),
+        "learning_rate": jnp.asarray(recipe.learning_rate(state.step), jnp.float32),
     }
     return TrainState(state.step + 1, params, batch_stats, opt_state, ema), metrics
 

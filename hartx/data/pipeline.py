@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from edge.sampling import common_span
 from hartx.config import learns_joints
 from hartx.data.clips import frame_period_s, input_specs, test_clips, training_clip
-from hartx.data.source import Recording, Recordings, Selection, open_recordings
+from hartx.data.source import Recording, Recordings, Selection
 from hartx.errors import HartxError
 
 _log = logging.getLogger(__name__)
@@ -86,9 +86,8 @@ def _start_worker(index: int, count: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the main one ends the others
 
 
-def eval_clips(config: ConfigDict, side: str, recordings: Recordings | None = None) -> Iterator[Clip]:
+def eval_clips(config: ConfigDict, side: str, recordings: Recordings) -> Iterator[Clip]:
     """Yield the `config.clip.views` clips of each recording of a side (train, validation, test), without draws."""
-    recordings = recordings or open_recordings(config)
     specs = input_specs(config)
 
     def clips(recording: Recording) -> list[Clip]:

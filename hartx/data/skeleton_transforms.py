@@ -11,12 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from edge import preprocess
-from edge.joints import LAYOUTS, PARENTS, ROOT
+from edge.joints import LAYOUTS, PARENTS, ROOT, layout_of
 from edge.preprocess import SkeletonSpec
 from hartx.data.draws import BONES, ClipDraw, both_sides
 from hartx.data.space import body_matrix
-
-_LAYOUT_OF = {len(names): layout for layout, names in LAYOUTS.items()}
 
 
 def mirror_skeleton(joints: Float[np.ndarray, "T J 3"], layout: str) -> Float[np.ndarray, "T J 3"]:
@@ -55,7 +53,7 @@ def scale_bones(joints: Float[np.ndarray, "T J 3"], bones: tuple[float, ...]) ->
       joints: T skeletons of 20 or 25 joints, any unit.
       bones: factor on the length of each of `BONES`.
     """
-    to_bones, to_joints, factor = _tree(_LAYOUT_OF[joints.shape[1]])
+    to_bones, to_joints, factor = _tree(layout_of(joints.shape[1]))
     matrix = (to_joints * np.asarray((*bones, 1.0))[factor]) @ to_bones
     return matrix.astype(joints.dtype) @ joints
 

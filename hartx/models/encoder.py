@@ -14,27 +14,27 @@ from jaxtyping import Array, Float
 from hartx.models import init
 
 
-class Taught(NamedTuple):
-    """What training has beside the clips where joints are found in them.
+class JointTargets(NamedTuple):
+    """The joints that training is to find in a batch of clips.
 
     Attributes:
-      joints: recorded, to be found, of the clips as they are given.
-      blend: how much of each clip is in each that is to be told what it shows: rows of shares. None: they are apart.
+      joints: recorded, of the clips before they are mixed.
+      blend: (B, B): row i says how much of each clip is mixed into clip i; None: clips are not mixed.
     """
 
     joints: Float[Array, "B T I"]
     blend: Float[Array, "B B"] | None = None
 
     def blended(self, values: Float[Array, "B ..."]) -> Float[Array, "B ..."]:
-        """Return the blends of a batch of values."""
+        """Return a batch of values, mixed as the clips are."""
         if self.blend is None:
             return values
         return jnp.tensordot(self.blend, values, axes=1, precision=jax.lax.Precision.HIGHEST)
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What an encoder learns from a batch.
+class TrainingOutput:
+    """What the losses of an encoder are worked out from.
 
     Attributes:
       logits: of each part that has a loss of its own, (B, num_classes).
@@ -72,12 +72,14 @@ class Encoder(nnx.Module):
         """Return the logits of a batch of clips. `rngs` (stream `dropout`) is needed in training only."""
         return self.classify(self.encode(x), rngs)
 
-    def lesson(self, x: Float[Array, "B T *features"], taught: Taught | None, rngs: nnx.Rngs | None) -> Lesson:
+    def training_output(
+        self, x: Float[Array, "B T *features"], targets: JointTargets | None, rngs: nnx.Rngs | None
+    ) -> TrainingOutput:
         """Return what is learnt from a batch of clips; its logits alone, unless there are parts.
 
         Args:
           x: the clips.
-          taught: joints to be found in them, for encoders that do, and how the clips are to be blended.
+          targets: joints to be found in them, for encoders that do, and how the clips are to be mixed.
           rngs: stream `dropout`.
         """
-        return Lesson([self(x if taught is None else taught.blended(x), rngs)])
+        return TrainingOutput([self(x if targets is None else targets.blended(x), rngs)])

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from hartx.models.encoder import Encoder, Lesson, Taught
+from hartx.models.encoder import Encoder, JointTargets, TrainingOutput
 
 
 def mean_of(logits: Sequence[Float[Array, "B num_classes"]]) -> Float[Array, "B num_classes"]:
@@ -48,11 +48,13 @@ class Ensemble(Encoder):
             for member, start in zip(self.members, starts, strict=True)
         ]
 
-    def lesson(self, x: Float[Array, "B T *features"], taught: Taught | None, rngs: nnx.Rngs | None) -> Lesson:
+    def training_output(
+        self, x: Float[Array, "B T *features"], targets: JointTargets | None, rngs: nnx.Rngs | None
+    ) -> TrainingOutput:
         """Return what each member learns from, one after the other."""
-        lessons = [member.lesson(x, taught, rngs) for member in self.members]
-        return Lesson(
-            [logits for lesson in lessons for logits in lesson.logits], sum(lesson.joint_loss for lesson in lessons)
+        outputs = [member.training_output(x, targets, rngs) for member in self.members]
+        return TrainingOutput(
+            [logits for output in outputs for logits in output.logits], sum(output.joint_loss for output in outputs)
         )
 
     def classify(self, features: Float[Array, "B F"], rngs: nnx.Rngs | None = None) -> Float[Array, "B num_classes"]:

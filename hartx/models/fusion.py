@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from hartx.models import init
-from hartx.models.encoder import Encoder, Taught
+from hartx.models.encoder import Encoder, JointTargets
 from hartx.models.ensemble import mean_of
 from hartx.models.pose_lstm import BLEND_INPUT, JOINTS_INPUT
 
@@ -58,16 +58,16 @@ class SingleStream(nnx.Module):
 
         Then no gradient passes the logits, so that each member learns by its own loss and none leaves clips to the
         others. Where joints are to be found, `inputs[JOINTS_INPUT]`, (B, T, 3 J), has them, and `inputs[BLEND_INPUT]`,
-        (B, B), how clips are to be blended once they are, if they are.
+        (B, B), how clips are to be mixed once they are found, if they are mixed; see `JointTargets`.
         """
         (name,) = self.stream_names
-        taught = Taught(inputs[JOINTS_INPUT], inputs.get(BLEND_INPUT)) if JOINTS_INPUT in inputs else None
-        lesson = self.streams[name].lesson(inputs[name], taught, rngs)
-        if len(lesson.logits) == 1:
-            return ModelOutput(lesson.logits[0], {}, lesson.joint_loss)
-        mean = jax.lax.stop_gradient(mean_of(lesson.logits))
-        own = {f"{name}.{index}": logits for index, logits in enumerate(lesson.logits)}
-        return ModelOutput(mean, own, lesson.joint_loss)
+        targets = JointTargets(inputs[JOINTS_INPUT], inputs.get(BLEND_INPUT)) if JOINTS_INPUT in inputs else None
+        output = self.streams[name].training_output(inputs[name], targets, rngs)
+        if len(output.logits) == 1:
+            return ModelOutput(output.logits[0], {}, output.joint_loss)
+        mean = jax.lax.stop_gradient(mean_of(output.logits))
+        own = {f"{name}.{index}": logits for index, logits in enumerate(output.logits)}
+        return ModelOutput(mean, own, output.joint_loss)
 
 
 def present(x: Float[Array, "B T *features"], width: int) -> Float[Array, "B width"]:

@@ -12,12 +12,12 @@ from jaxtyping import Array, Float
 from edge.joints import LAYOUTS
 from hartx.models import init
 from hartx.models.conv3d import Conv3D
-from hartx.models.encoder import Encoder, Lesson, Taught
+from hartx.models.encoder import Encoder, JointTargets, TrainingOutput
 from hartx.models.resnet3d import batch_norm
 
 # What training has beside the streams: the joints that are to be found in depth, (B, T, 3 J).
 JOINTS_INPUT = "joints"
-# And how much of each clip is in each that is read, (B, B), where they are blended.
+# And how much of each clip is mixed into each, (B, B), where they are; see `JointTargets`.
 BLEND_INPUT = "blend"
 JOINTS = LAYOUTS["kinect20"]
 HIP, NECK = JOINTS.index("hip_center"), JOINTS.index("shoulder_center")
@@ -27,7 +27,7 @@ _LIMBS = ("elbow", "wrist", "hand", "knee", "ankle", "foot")
 _WEIGHTS = np.array([1.0 + any(limb in name for limb in _LIMBS) for name in JOINTS], np.float32)
 
 # Where an error goes over from its square to its size, in sides of the square that a frame shows (about two metres).
-_SQUARE = 0.025
+_HUBER_DELTA = 0.025
 # What is found is a little off, the same over a clip (in sides) and anew in each frame (in torso lengths).
 _OFFSET, _JITTER = 0.006, 0.02
 _SHORTEST_TORSO = 0.05  # in sides
@@ -124,7 +124,7 @@ def _mean_over_time(x: Float[Array, "B T I"]) -> Float[Array, "B T I"]:
 def joint_loss(found: Float[Array, "B T I"], true: Float[Array, "B T I"]) -> Float[Array, ""]:
     """Return the mean Huber loss of the joints, in sides of the square; clips whose joints are all 0 do not count."""
     error = jnp.abs(found - true)
-    error = jnp.where(error < _SQUARE, error**2 / (2 * _SQUARE), error - _SQUARE / 2)
+    error = jnp.where(error < _HUBER_DELTA, error**2 / (2 * _HUBER_DELTA), error - _HUBER_DELTA / 2)
     known = jnp.any(true != 0, axis=(1, 2)).astype(jnp.float32)
     a_clip = (error * np.repeat(_WEIGHTS, 3)).mean(axis=(1, 2))
     return (known * a_clip).sum() / jnp.maximum(known.sum(), 1.0)
@@ -155,12 +155,14 @@ class PoseLSTM(Encoder):
         """Return the logits of a batch of features. `rngs` (stream `dropout`) is needed in training only."""
         return self.reader.classify(features, rngs)
 
-    def lesson(self, x: Float[Array, "B T H W 1"], taught: Taught | None, rngs: nnx.Rngs | None) -> Lesson:
+    def training_output(
+        self, x: Float[Array, "B T H W 1"], targets: JointTargets | None, rngs: nnx.Rngs | None
+    ) -> TrainingOutput:
         """Return what is learnt from a batch of clips.
 
         Args:
-          x: the clips, none of them blended.
-          taught: the joints recorded, from the square's middle, in its sides, and how joints are to be blended. All
+          x: the clips, not mixed yet.
+          targets: the joints recorded, from the square's middle, in its sides, and how joints are to be mixed. All
             zeros stand for a clip of which none were recorded: it is read as it was found.
           rngs: stream `dropout`.
 
@@ -171,9 +173,9 @@ class PoseLSTM(Encoder):
         Raises:
           ValueError: if there are no joints or no `rngs`.
         """
-        if taught is None or rngs is None:
-            raise ValueError(f"no {'joints' if taught is None else 'rngs'} were given; joints are learnt with both")
-        joints = taught.joints
+        if targets is None or rngs is None:
+            raise ValueError(f"no {'joints' if targets is None else 'rngs'} were given; joints are learnt with both")
+        joints = targets.joints
         known = jnp.any(joints != 0, axis=(1, 2), keepdims=True)
         step = min(_FRAME_STEP, x.shape[1])
         start = jax.random.randint(rngs.dropout(), (), 0, step)
@@ -185,10 +187,10 @@ class PoseLSTM(Encoder):
         logits: list[Float[Array, "B num_classes"]] = []
         for sequence in (found, jnp.where(known, joints, found)):
             offset = _OFFSET * jax.random.normal(rngs.dropout(), (len(x), 1, joints.shape[2]))
-            seen = normalise(taught.blended(sequence) + offset)
+            seen = normalise(targets.blended(sequence) + offset)
             seen = seen + _JITTER * jax.random.normal(rngs.dropout(), seen.shape)
-            logits += self.reader.lesson(seen, None, rngs).logits
-        return Lesson(logits, loss)
+            logits += self.reader.training_output(seen, None, rngs).logits
+        return TrainingOutput(logits, loss)
 
 
 def _every(step: int, start: Array, values: Float[Array, "B T ..."]) -> Float[Array, "B t ..."]:

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from edge.joints import LAYOUTS, PARENTS
+from edge.joints import PARENTS, layout_of
 from hartx.models.motion import motion
 from hartx.models.sequence_lstm import SequenceLSTM
 
@@ -27,9 +27,9 @@ def bones(x: Float[Array, "B T I"]) -> Float[Array, "B T I"]:
     Raises:
       ValueError: if there is no layout of so many joints.
     """
-    parents = next((PARENTS[name] for name, names in LAYOUTS.items() if 3 * len(names) == x.shape[2]), None)
-    if parents is None:
-        raise ValueError(f"{x.shape[2]} features were given; 60 or 75, three a joint, are expected")
+    if x.shape[2] % 3:
+        raise ValueError(f"{x.shape[2]} features were given; three a joint are expected")
+    parents = PARENTS[layout_of(x.shape[2] // 3)]
     joints = np.eye(len(parents), dtype=np.float32)
     from_parents = np.kron(joints - joints[:, parents], np.eye(3, dtype=np.float32))
     return jnp.matmul(x, from_parents, precision=jax.lax.Precision.HIGHEST)

@@ -14,7 +14,7 @@ from flax import nnx
 from hartx import mixing
 from hartx.jit import jit
 from hartx.models.fusion import Fusion, SingleStream
-from hartx.pruning.structure import Path, Structure
+from hartx.pruning.structure import Place, Structure
 from hartx.train_step import split_model
 
 CRITERION = "Taylor expansion at BatchNorm (Molchanov et al., CVPR 2019)"
@@ -54,7 +54,7 @@ def importance(
         gradients = dict(nnx.to_flat_state(jax.grad(loss)(params, inputs, labels)))
         values = dict(nnx.to_flat_state(params))
 
-        def gate(norm: Path) -> jax.Array:
+        def gate(norm: Place) -> jax.Array:
             paths = [("streams", stream, *norm, name) for name in ("scale", "bias")]
             return sum((values[path][...] * gradients[path][...] for path in paths), jnp.zeros(()))
 

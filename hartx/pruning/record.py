@@ -11,8 +11,8 @@ from flax import nnx
 from rich.console import Console
 from rich.table import Table
 
-from hartx.config import write_json
 from hartx.errors import HartxError
+from hartx.files import write_json
 from hartx.summary import Costs
 
 PLAN_FILE = "pruning.json"

@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
@@ -21,6 +20,7 @@ from hartx import config as configs
 from hartx.data import Recordings, training_batches
 from hartx.errors import HartxError
 from hartx.evaluate import predict
+from hartx.files import write_json
 from hartx.pruning.importance import CRITERION, importance
 from hartx.pruning.plan import Budget, choose
 from hartx.pruning.record import PLAN_FILE, measured, read_plan
@@ -66,7 +66,7 @@ def pruned_config(config: ConfigDict, workdir: Path) -> ConfigDict:
     if not (workdir / "config.json").exists():
         plan = _plan(run, stream, budget)
         workdir.mkdir(parents=True, exist_ok=True)
-        configs.write_json(workdir / PLAN_FILE, plan)
+        write_json(workdir / PLAN_FILE, plan)
     widths = read_plan(workdir)["widths"]
     changed.model.video.update({name: tuple(v) if isinstance(v, list) else v for name, v in widths.items()})
     return changed
@@ -155,9 +155,8 @@ def _plan(run: Run, stream: str, budget: Budget) -> dict[str, Any]:
 def _measure(run: Run, recordings: Recordings) -> dict[str, Any]:
     """Return what a run is, with its accuracy on the test side as it is tested now."""
     found = predict(run.config, *split_model(run.model), recordings, "test", progress=True)
-    top1 = float(np.mean(found.probabilities.argmax(-1) == found.labels)) if len(found) else None
     costs = model_costs(run.model, {stream: spec.shape for stream, spec in run.specs.items()})
-    return measured(costs, run.model, clips=len(found), views=run.config.clip.views, top1=top1)
+    return measured(costs, run.model, clips=len(found), views=run.config.clip.views, top1=found.top1)
 
 
 def _check_shapes(expected: Any, given: Any) -> None:

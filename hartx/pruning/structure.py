@@ -11,7 +11,7 @@ from hartx.models.conv3d import Conv3D, Triple
 from hartx.models.resnet3d import LAYOUTS, ResNet3D, Widths
 
 # Where a parameter or statistic is in the network: ("blocks", 0, "conv1", "kernel"), say.
-Path = tuple[str | int, ...]
+Place = tuple[str | int, ...]
 
 STEM = "stem"
 
@@ -30,8 +30,8 @@ class Layer:
       macs: multiplications of one clip for each such pair, outside the padding.
     """
 
-    conv: Path
-    norm: Path
+    conv: Place
+    norm: Place
     reads: str | None
     writes: str
     channels_in: int
@@ -43,7 +43,7 @@ class Layer:
 class Slice:
     """One axis of an array, along which the channels of a group lie."""
 
-    path: Path
+    place: Place
     axis: int
 
 
@@ -63,20 +63,20 @@ class Structure:
       depth: of the `ResNet3D`.
       layers: in the order in which they compute.
       sizes: group to how many channels it has.
-      streams: of each block, the group that leaves it.
+      block_outputs: of each block, the group that leaves it.
       num_classes: actions of the classifier.
     """
 
     depth: int
     layers: tuple[Layer, ...]
     sizes: dict[str, int]
-    streams: tuple[str, ...]
+    block_outputs: tuple[str, ...]
     num_classes: int
 
     @property
     def features(self) -> str:
         """The group that the classifier reads."""
-        return self.streams[-1]
+        return self.block_outputs[-1]
 
     def slices(self, group: str) -> Iterator[Slice]:
         """Yield where the channels of a group lie, classifier included."""
@@ -105,8 +105,8 @@ class Structure:
         stages, last = [], -1
         for count in LAYOUTS[self.depth].blocks:
             last += count
-            stages.append(sizes[self.streams[last]])
-        outer = {STEM, *self.streams}
+            stages.append(sizes[self.block_outputs[last]])
+        outer = {STEM, *self.block_outputs}
         return Widths(tuple(size for group, size in sizes.items() if group not in outer), tuple(stages))
 
 
@@ -118,36 +118,36 @@ def read_structure(network: ResNet3D, depth: int, shape: tuple[int, ...]) -> Str
       depth: the argument it was made with.
       shape: of one clip, (T, H, W, C).
     """
-    place, reads = _moved(shape[:3], network.stem), STEM
+    extent, reads = _moved(shape[:3], network.stem), STEM
     layers = [_layer(network.stem, ("stem",), ("stem_norm",), None, STEM, shape[:3])]
-    time, height, width = place
-    place = ((time - 1) // 2 + 1 if network.pool.over_time else time, (height - 1) // 2 + 1, (width - 1) // 2 + 1)
-    streams = []
+    time, height, width = extent
+    extent = ((time - 1) // 2 + 1 if network.pool.over_time else time, (height - 1) // 2 + 1, (width - 1) // 2 + 1)
+    outputs = []
     for index, block in enumerate(network.blocks):
-        path: Path = ("blocks", index)
+        place: Place = ("blocks", index)
         writes = reads if block.shortcut is None else f"blocks.{index}"
         count = block.inner_convolutions + 1
-        before, inside = place, reads
+        before, inside = extent, reads
         for number in range(1, count + 1):
             conv = getattr(block, f"conv{number}")
             to = writes if number == count else f"blocks.{index}.conv{number}"
-            layers.append(_layer(conv, (*path, f"conv{number}"), (*path, f"norm{number}"), inside, to, place))
-            place, inside = _moved(place, conv), to
+            layers.append(_layer(conv, (*place, f"conv{number}"), (*place, f"norm{number}"), inside, to, extent))
+            extent, inside = _moved(extent, conv), to
         if block.shortcut is not None:
-            there = (*path, "shortcut")
+            there = (*place, "shortcut")
             layers.append(_layer(block.shortcut.conv, (*there, "conv"), (*there, "norm"), reads, writes, before))
-        streams.append(writes)
+        outputs.append(writes)
         reads = writes
     sizes = {layer.writes: _shape(network, layer)[-1] for layer in layers}
-    return Structure(depth, tuple(layers), sizes, tuple(streams), network.classifier.out_features)
+    return Structure(depth, tuple(layers), sizes, tuple(outputs), network.classifier.out_features)
 
 
-def _layer(conv: Conv3D, path: Path, norm: Path, reads: str | None, writes: str, place: tuple[int, ...]) -> Layer:
+def _layer(conv: Conv3D, place: Place, norm: Place, reads: str | None, writes: str, extent: tuple[int, ...]) -> Layer:
     kernel = conv.kernel.shape
     macs = math.prod(
-        _taps_inside(size, kernel[axis], conv.strides[axis], conv.padding[axis]) for axis, size in enumerate(place)
+        _taps_inside(size, kernel[axis], conv.strides[axis], conv.padding[axis]) for axis, size in enumerate(extent)
     )
-    return Layer(path, norm, reads, writes, kernel[3], math.prod(kernel[:3]), macs)
+    return Layer(place, norm, reads, writes, kernel[3], math.prod(kernel[:3]), macs)
 
 
 def _shape(network: ResNet3D, layer: Layer) -> tuple[int, ...]:
@@ -157,9 +157,9 @@ def _shape(network: ResNet3D, layer: Layer) -> tuple[int, ...]:
     return found.kernel.shape
 
 
-def _moved(place: tuple[int, ...], conv: Conv3D) -> Triple:
+def _moved(extent: tuple[int, ...], conv: Conv3D) -> Triple:
     """Return the (T, H, W) behind a convolution."""
-    sizes = zip(place, conv.kernel.shape[:3], conv.strides, conv.padding, strict=True)
+    sizes = zip(extent, conv.kernel.shape[:3], conv.strides, conv.padding, strict=True)
     time, height, width = ((size + 2 * padding - kernel) // stride + 1 for size, kernel, stride, padding in sizes)
     return time, height, width
 

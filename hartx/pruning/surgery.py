@@ -28,7 +28,7 @@ def keep_channels(model: SingleStream | Fusion, stream: str, structure: Structur
     state = dict(nnx.to_flat_state(nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))))
     for group, channels in kept.items():
         for part in structure.slices(group):
-            path = ("streams", stream, *part.path)
+            path = ("streams", stream, *part.place)
             state[path] = state[path].replace(_take(state[path][...], part, channels))
     if isinstance(model, Fusion):
         path = ("hidden", "kernel")

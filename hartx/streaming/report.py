@@ -14,9 +14,10 @@ from rich.table import Table
 from edge.preprocess import window_frames
 from edge.streaming import NONE, Narration, usual_rule
 from hartx.calibration import read_temperature
-from hartx.config import dataset_name, write_json
+from hartx.config import dataset_name
 from hartx.data import Recordings, window_s
 from hartx.errors import HartxError
+from hartx.files import write_json
 from hartx.plots import draw_confusion_matrix
 from hartx.run import Run
 from hartx.streaming.curve import draw_threshold_curve

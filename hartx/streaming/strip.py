@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from edge.joints import LAYOUTS, PARENTS
+from edge.joints import LAYOUTS, PARENTS, layout_of
 from edge.preprocess import read_track
 from edge.sampling import Track, segment_times
 from edge.streaming import NONE, Narration
@@ -110,7 +110,8 @@ def _show_pictures(axes: Axes, name: str, images: np.ndarray, strip: Strip) -> N
 
 def _show_skeletons(axes: Axes, joints: np.ndarray, strip: Strip) -> None:
     """Draw the front view: x to the right, y up, each skeleton's hip at its instant."""
-    layout, names = next((key, names) for key, names in LAYOUTS.items() if len(names) == joints.shape[1])
+    layout = layout_of(joints.shape[1])
+    names = LAYOUTS[layout]
     seconds_a_metre = strip.stop_s / len(strip.instants) / _SKELETON_WIDTH_M
     x = strip.instants[:, None] + seconds_a_metre * (joints[..., 0] - joints[:, [names.index("hip_center")], 0])
     for joint, parent in enumerate(PARENTS[layout]):

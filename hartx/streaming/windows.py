@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 from jaxtyping import Float
 from rich.progress import track
@@ -13,8 +12,7 @@ from rich.progress import track
 from edge.preprocess import prepare_clip
 from edge.streaming import window_spans
 from hartx.calibration import read_temperature, with_temperature
-from hartx.evaluate import eval_step_fn
-from hartx.mesh import make_devices
+from hartx.predictor import make_predictor
 from hartx.run import Run
 from hartx.streaming.sequence import ContinuousSequence
 from hartx.train_step import split_model
@@ -41,18 +39,11 @@ def watch(run: Run, sequences: Sequence[ContinuousSequence], window_s: float, ho
 
 
 def _predict(run: Run, windows: Sequence[tuple[ContinuousSequence, np.ndarray]]) -> Float[np.ndarray, "N K"]:
-    devices = make_devices()
-    size = devices.padded(run.config.batch_size)
-    graphdef, params, batch_stats = split_model(run.model)
-    step_fn = eval_step_fn(graphdef, devices)
-    params, batch_stats = devices.put_replicated((params, batch_stats))
+    predictor = make_predictor(*split_model(run.model), run.config.batch_size)
     probabilities = []
-    for first in track(range(0, len(windows), size), "watching"):
-        batch = windows[first : first + size]
+    for first in track(range(0, len(windows), predictor.size), "watching"):
+        batch = windows[first : first + predictor.size]
         clips = [prepare_clip(sequence.tracks, run.specs, (span[0], span[1])) for sequence, span in batch]
-        clips += [clips[-1]] * (size - len(clips))  # one shape, one program
-        inputs = {stream: np.stack([clip[stream] for clip in clips]) for stream in run.specs}
-        outputs = step_fn(params, batch_stats, jax.device_put(inputs, devices.split))
-        probabilities.append(np.asarray(outputs)[: len(batch)])
+        probabilities += predictor(clips)
     whole = np.maximum(np.concatenate(probabilities), np.finfo(np.float32).tiny)
     return with_temperature(np.log(whole), read_temperature(run.workdir))

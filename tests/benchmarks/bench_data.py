@@ -43,8 +43,7 @@ def main(argv: list[str]) -> None:
     config = _CONFIG.value
     devices = make_devices()
     recordings = open_recordings(config)
-    plan = runs.schedule(config, recordings)
-    recipe, state = runs.make_recipe(config, len(recordings.labels), plan)
+    recipe, state = runs.make_recipe(config, len(recordings.labels), runs.run_length(config, recordings))
     state = devices.put_replicated(state)
     key = devices.put_replicated(jax.random.key(0))
     step_fn = jit(functools.partial(train_step, recipe), donate_argnums=0)

@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
     config = _CONFIG.value
     jax.config.update("jax_enable_x64", not _FLOAT32.value)
     recordings = open_recordings(config)
-    recipe, state = runs.make_recipe(config, len(recordings.labels), runs.schedule(config, recordings))
+    recipe, state = runs.make_recipe(config, len(recordings.labels), runs.run_length(config, recordings))
     state = _precise(state)
     devices = make_devices()
     key = devices.put_replicated(jax.random.key(config.seed))

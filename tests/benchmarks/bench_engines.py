@@ -37,7 +37,8 @@ from edge.engines.choice import Choice
 from edge.engines.processor import cpu_field
 from edge.measure import ClipInput, InputChoice, make_input
 from edge.recognizer import ActionRecognizer
-from hartx.blocks import replace_file, with_blocks
+from hartx.blocks import with_blocks
+from hartx.files import write_text
 from tests.benchmarks.torch_worker import TORCH, torch_environment, torch_worker
 from tests.benchmarks.turns import Step, take_turns
 
@@ -110,7 +111,7 @@ def _size(shape: Sequence[int]) -> str:
 
 def write_table(measured: Sequence[Mapping[str, Any]], output: Path) -> None:
     """Write the table of several results into a document."""
-    replace_file(output, with_blocks(output.read_text(), "engines", ["speed"], lambda *_: as_markdown(measured)))
+    write_text(output, with_blocks(output.read_text(), "engines", ["speed"], lambda *_: as_markdown(measured)))
 
 
 def main() -> None:

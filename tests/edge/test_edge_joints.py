@@ -2,7 +2,17 @@
 
 import pytest
 
-from edge.joints import LAYOUTS, PARENTS, ROOT
+from edge.joints import LAYOUTS, PARENTS, ROOT, layout_of
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_a_layout_is_known_by_its_number_of_joints(layout):
+    assert layout_of(len(LAYOUTS[layout])) == layout
+
+
+def test_no_layout_has_other_numbers_of_joints():
+    with pytest.raises(ValueError, match="21 joints were given; 20 or 25 are expected"):
+        layout_of(21)
 
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))

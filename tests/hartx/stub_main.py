@@ -36,8 +36,8 @@ if behaviour == "hang":
         (workdir / "interrupted").touch()
         raise
 trained = fingerprint(recordings().split(config["protocol"]).names("train"))
-plan = {"num_steps": 1, "steps_per_epoch": 1.0, "labels": ["swipe", "wave"], "train_recordings": trained}
-(workdir / "run.json").write_text(json.dumps(plan))
+record = {"num_steps": 1, "steps_per_epoch": 1.0, "labels": ["swipe", "wave"], "train_recordings": trained}
+(workdir / "run.json").write_text(json.dumps(record))
 (workdir / "checkpoints/last/1").mkdir(parents=True, exist_ok=True)
 subject = int(config["protocol"].split(":")[1])
 probabilities = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from configs import rgb, skeleton
-from hartx import config as configs
 from hartx.data import open_recordings
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate
+from hartx.files import write_json
 from hartx.run import load_run, recordings_of, run_name
 from hartx.streaming.report import Settings, measure
 from hartx.sweep import Sweep, _claim, _describe, plan
@@ -132,7 +132,7 @@ def test_runs_on_other_clips_have_another_name(config):
 def test_a_sweep_on_other_clips_is_another_one_and_says_so(config, tmp_path):
     first = Sweep("s", config.copy_and_resolve_references(), "cross_subject", 1, tmp_path, "command")
     _claim(first)
-    configs.write_json(first.folder / "sweep.json", _describe(first, []))
+    write_json(first.folder / "sweep.json", _describe(first, []))
     _claim(first)
     config.dataset.raw_dir = "elsewhere"
     with pytest.raises(HartxError, match=r"dataset\.raw_dir: .* there, elsewhere now"):

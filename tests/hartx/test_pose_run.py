@@ -16,7 +16,7 @@ from hartx.data.source import RecordingSource
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate
 from hartx.models import pose_lstm
-from hartx.models.encoder import Taught
+from hartx.models.encoder import JointTargets
 from hartx.models.pose_lstm import BLEND_INPUT, JOINTS, JOINTS_INPUT, PoseNet
 from hartx.progress import read_metrics
 from hartx.run import new_model
@@ -92,20 +92,20 @@ def test_a_clip_without_a_skeleton_is_read_as_it_was_found(config):
     model.train()
     read = []
     reader = model.streams["depth"].reader
-    real = type(reader).lesson
+    real = type(reader).training_output
 
-    def lesson(self, x, taught, rngs):
+    def training_output(self, x, targets, rngs):
         read.append(x)
-        return real(self, x, taught, rngs)
+        return real(self, x, targets, rngs)
 
     joints = batch[JOINTS_INPUT].copy()
     joints[0] = 0
-    taught = Taught(joints=jnp.asarray(joints), blend=None)
+    targets = JointTargets(joints=jnp.asarray(joints), blend=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(reader), "lesson", lesson)
+        patch.setattr(type(reader), "training_output", training_output)
         patch.setattr(pose_lstm, "_OFFSET", 0.0)
         patch.setattr(pose_lstm, "_JITTER", 0.0)
-        model.streams["depth"].lesson(jnp.asarray(batch["depth"]), taught, nnx.Rngs(dropout=0))
+        model.streams["depth"].training_output(jnp.asarray(batch["depth"]), targets, nnx.Rngs(dropout=0))
     found, recorded = read
     apart = np.abs(np.asarray(found - recorded)).mean(axis=(1, 2))
     assert apart[0] == 0 and apart[1:].min() > 0.1

@@ -18,7 +18,7 @@ from hartx.checkpoint import Checkpoints
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate
 from hartx.pruning import start, table
-from hartx.run import Schedule, load_run, make_recipe
+from hartx.run import RunLength, load_run, make_recipe
 from hartx.summary import model_costs
 from hartx.train import train
 from tests.hartx import small_config
@@ -108,7 +108,7 @@ def test_the_comparison_holds_what_the_reports_hold(source, pruned, tmp_path):
 
 def test_fine_tuning_starts_from_what_is_kept(source, pruned):
     config = configs.load(pruned[0])
-    _, blank = make_recipe(config, 27, Schedule(2.0, 2))
+    _, blank = make_recipe(config, 27, RunLength(2.0, 2))
     state = start.first_state(config, pruned[0], blank)
     kept = json.loads((pruned[0] / "pruning.json").read_text())["kept"]
     kernel = arrays(source)["streams", "rgb", "blocks", 1, "conv2", "kernel"]

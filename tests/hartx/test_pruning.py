@@ -122,7 +122,7 @@ def test_what_is_kept_has_the_shapes_of_the_network_of_these_widths(depth, time_
 
 def test_what_blocks_add_to_each_other_goes_together():
     structure = read_structure(nnx.eval_shape(make_network), 18, SHAPE)
-    assert structure.streams == (STEM, STEM, *(f"blocks.{index}" for index in (2, 2, 4, 4, 6, 6)))
+    assert structure.block_outputs == (STEM, STEM, *(f"blocks.{index}" for index in (2, 2, 4, 4, 6, 6)))
     writers = [".".join(map(str, layer.conv)) for layer in structure.layers if layer.writes == "blocks.2"]
     assert writers == ["blocks.2.conv2", "blocks.2.shortcut.conv", "blocks.3.conv2"]
 

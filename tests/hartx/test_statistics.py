@@ -105,6 +105,12 @@ def test_always_right_is_not_always_sure(count, confidence):
     assert scaled.max(axis=1) == pytest.approx((count + 1) / (count + 2), abs=1e-3)
 
 
+def test_top1_is_the_share_of_recordings_named_right():
+    found = predictions(1, [0, 1, 2, 2], [0, 1, 2, 0])
+    assert found.top1 == 0.75
+    assert found.chosen(np.zeros(4, bool)).top1 is None
+
+
 def test_predictions_are_kept_and_read_back(tmp_path):
     before = pool([predictions(1, [0, 1], [0, 2]), predictions(3, [2], [2], confidence=1.0)])
     keep_predictions(before, tmp_path)

@@ -188,6 +188,15 @@ def test_another_sweep_of_the_same_name_is_refused(sweep):
         run_sweep(sweep, jobs=1)
 
 
+def test_a_dataset_by_its_name_is_not_said_to_differ_from_auto(sweep):
+    sweep.config.dataset.raw_dir = "UTD-MHAD"
+    run_sweep(sweep, jobs=1)
+    sweep.config.dataset.name, sweep.config.optim.learning_rate = "utd_mhad", 0.5
+    with pytest.raises(HartxError, match=r"optim\.learning_rate: 0\.001 there, 0\.5 now") as refused:
+        run_sweep(sweep, jobs=1)
+    assert "dataset.name" not in str(refused.value)
+
+
 def test_an_interrupted_sweep_stops_its_runs_and_goes_on(sweep, repository):
     behave(sweep, s1_0="hang")
     script = (

@@ -17,9 +17,10 @@ from flax import nnx
 from hartx import config as configs
 from hartx.costs import read_costs
 from hartx.errors import HartxError
-from hartx.evaluate import eval_step_fn, evaluate, is_tested
+from hartx.evaluate import evaluate, is_tested
 from hartx.jit import jit
 from hartx.predictions import read_predictions
+from hartx.predictor import eval_step_fn
 from hartx.progress import NonFiniteLoss, read_metrics
 from hartx.run import load_run
 from hartx.train import train
@@ -149,7 +150,7 @@ def test_the_report_of_a_run_that_is_trained_again_is_not_taken_for_the_new_one(
 def test_the_network_of_the_validation_is_compiled_once(config, tmp_path, monkeypatch):
     compiled = []
     eval_step_fn.cache_clear()  # another test's network may be the same
-    monkeypatch.setattr("hartx.evaluate.jit", lambda *args, **options: compiled.append(args) or jit(*args, **options))
+    monkeypatch.setattr("hartx.predictor.jit", lambda *args, **options: compiled.append(args) or jit(*args, **options))
     config.validation_subject, config.num_epochs, config.checkpoint_epochs = 1, 3, 1.0
     train(config, tmp_path)
     assert len([row for row in read_metrics(tmp_path) if "validation_top1" in row]) == 3
@@ -382,7 +383,7 @@ def test_a_damaged_checkpoint_is_one_clear_error(config, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"num_steps": 3}', "null"])
-def test_a_damaged_plan_is_one_clear_error(finished, tmp_path, text):
+def test_a_damaged_record_is_one_clear_error(finished, tmp_path, text):
     shutil.copytree(finished[0], tmp_path / "a")
     (tmp_path / "a" / "run.json").write_text(text)
     with pytest.raises(HartxError, match=r"run\.json is damaged"):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.preprocess import normalise_skeleton
-from hartx.models.encoder import Taught
+from hartx.models.encoder import JointTargets
 from hartx.models.ensemble import Ensemble
 from hartx.models.fusion import SingleStream
 from hartx.models.pose_lstm import HIP, JOINTS, JOINTS_INPUT, NECK, PoseLSTM, PoseNet, joint_loss, normalise
@@ -107,7 +107,7 @@ def encoder():
 
 
 @pytest.fixture(scope="module")
-def lesson(encoder):
+def learnt(encoder):
     """A function of recorded joints: the logits and the loss, and the gradients of each by pose and reader."""
     graph, params, rest = nnx.split(encoder, nnx.Param, ...)
     frames = jax.random.uniform(jax.random.key(1), (2, 6, 16, 16, 1))
@@ -115,8 +115,8 @@ def lesson(encoder):
     def learn(params, joints):
         model = nnx.merge(graph, params, rest, copy=True)
         model.train()
-        lesson = model.lesson(frames, Taught(joints), nnx.Rngs(dropout=0))
-        return jnp.stack([sum(jnp.sum(x**2) for x in lesson.logits), lesson.joint_loss]), lesson.logits
+        output = model.training_output(frames, JointTargets(joints), nnx.Rngs(dropout=0))
+        return jnp.stack([sum(jnp.sum(x**2) for x in output.logits), output.joint_loss]), output.logits
 
     jacobian = jax.jit(jax.jacrev(learn, has_aux=True))
     values = jax.jit(learn)
@@ -132,16 +132,16 @@ def lesson(encoder):
     return run
 
 
-def test_the_reader_teaches_the_joints_nothing(lesson):
+def test_the_reader_teaches_the_joints_nothing(learnt):
     """Nor do the joints teach the reader: each has its own loss."""
-    _, _, gradients = lesson(jnp.asarray(skeletons(3, steps=6)))
+    _, _, gradients = learnt(jnp.asarray(skeletons(3, steps=6)))
     assert gradients["pose"][0] == 0 and gradients["pose"][1] > 0
     assert gradients["reader"][0] > 0 and gradients["reader"][1] == 0
 
 
-def test_each_member_learns_from_joints_found_and_recorded(lesson):
-    logits, loss, _ = lesson(jnp.asarray(skeletons(3, steps=6)))
-    others, _, _ = lesson(jnp.asarray(skeletons(4, steps=6)))
+def test_each_member_learns_from_joints_found_and_recorded(learnt):
+    logits, loss, _ = learnt(jnp.asarray(skeletons(3, steps=6)))
+    others, _, _ = learnt(jnp.asarray(skeletons(4, steps=6)))
     assert [x.shape for x in logits] == [(2, 3)] * 4 and loss > 0
     np.testing.assert_array_equal(logits[0], others[0])  # found: other recorded joints change nothing
     assert np.abs(logits[2] - others[2]).max() > 1e-4
@@ -157,8 +157,8 @@ def test_clips_are_blended_in_their_joints_and_not_in_their_frames(encoder):
     def learn(frames, joints, blend):
         model = nnx.merge(graph, state, copy=True)
         model.train()
-        lesson = model.lesson(frames, Taught(joints, blend), nnx.Rngs(dropout=0))
-        return jnp.stack(lesson.logits), lesson.joint_loss
+        output = model.training_output(frames, JointTargets(joints, blend), nnx.Rngs(dropout=0))
+        return jnp.stack(output.logits), output.joint_loss
 
     exchanged, loss = learn(frames, joints, jnp.eye(2)[::-1])
     expected, _ = learn(frames[::-1], joints[::-1], None)
@@ -173,8 +173,8 @@ def test_clips_are_blended_in_their_joints_and_not_in_their_frames(encoder):
 def test_an_encoder_that_finds_no_joints_reads_clips_that_are_blended():
     network, x = reader(), jnp.asarray(skeletons(3))
     blend = jnp.array([[0.7, 0.3], [0.2, 0.8]])
-    (found,) = network.lesson(x, Taught(x, blend), nnx.Rngs(dropout=0)).logits
-    (expected,) = network.lesson(jnp.einsum("ij,jtf->itf", blend, x), None, nnx.Rngs(dropout=0)).logits
+    (found,) = network.training_output(x, JointTargets(x, blend), nnx.Rngs(dropout=0)).logits
+    (expected,) = network.training_output(jnp.einsum("ij,jtf->itf", blend, x), None, nnx.Rngs(dropout=0)).logits
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
