@@ -19,7 +19,8 @@ from typing import Any, Optional, Sequence
 # A picture of a few kilobytes may unpack to gigabytes. OpenCV reads this when it is imported, so it stands here: 8K.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**25))
 
-from edge.command import add_model_options, positive_float, positive_int, run_command
+from edge.arguments import CommandParser, positive_float, positive_int
+from edge.command import add_model_options, run_command
 from edge.errors import EdgeError
 from edge.recognizer import ActionRecognizer
 
@@ -33,7 +34,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m edge.serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_model_options(parser, "a precision the bundle has (default: what the engine runs best)")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasets.errors import DatasetError
+from edge.arguments import CommandParser
 from edge.errors import EdgeError
 from export.errors import ExportError
 from hartx.errors import HartxError
@@ -35,7 +36,7 @@ format is run on recordings of the run and held against the trained model. Exit 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m export.verify",
         description=__doc__,
         epilog=_EPILOG,
