@@ -20,9 +20,6 @@ for which TensorRT, GPU and model it was made. An engine runs nowhere else.
   python -m export.tensorrt --bundle=bundles/a --tensorrt_version=8.2                # JetPack 4.6: a trtexec command
 """
 
-# Of `plan.PRECISIONS` and `plan.CALIBRATORS`, which are not imported here so that --help answers at once.
-_PRECISIONS, _CALIBRATORS = ("auto", "fp16", "int8"), ("qdq", "implicit")
-
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
@@ -33,11 +30,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--bundle", type=Path, required=True, metavar="FOLDER", help="the bundle, as export wrote it")
     parser.add_argument(
-        "--precision", choices=_PRECISIONS, default="auto", help="auto builds both and keeps one (default: %(default)s)"
+        "--precision",
+        choices=("auto", "fp16", "int8"),
+        default="auto",
+        help="auto builds both and keeps one (default: %(default)s)",
     )
     parser.add_argument(
         "--calibrator",
-        choices=_CALIBRATORS,
+        choices=("qdq", "implicit"),
         default="qdq",
         help="where int8 scales come from: the int8 model's Q/DQ nodes, or calibration.json through TensorRT's "
         "calibrator, which 11 no longer has (default: %(default)s)",
