@@ -106,6 +106,6 @@ def score(
         feeds = to_feeds(inputs, [clip.inputs])
         labels.append(clip.label)
         for name, session in sessions.items():
-            rows[name].append(session.logits(feeds)[0])
+            rows[name].append(session.output(feeds)[0])
     found = {name: log_probabilities(model, np.stack(rows[name])) for name, model in models.items()}
     return {name: score_of(log, labels) for name, log in found.items()}

@@ -112,7 +112,7 @@ def compute(contents: Contents, row: Format) -> Compute:
         return stablehlo.as_function(exported, contents.inputs, contents.bundle.batch)
     model = load(contents, row)
     try:
-        return Session(half.rounded(model) if row.precision == "fp16" else model).logits
+        return Session(half.rounded(model) if row.precision == "fp16" else model).output
     except Exception as error:  # ONNX Runtime's exceptions have no common class below Exception
         raise ExportError(f"ONNX Runtime cannot load it: {error}") from error
 

@@ -128,7 +128,7 @@ def make_fp32(job: Job) -> Product:
         size = f"{options.batch} clips at a time, every shape fixed" if options.batch else "any number of clips"
         note.text = f"{len(model.graph.node)} nodes, opset {options.opset}, {size}; channels first, no loops"
     with steps.step("parity with JAX") as note:
-        compute = Session(model).logits
+        compute = Session(model).output
         found = parity.check(compute, job.reference, job.inputs, job.checked, BY_NAME["onnx-fp32"].tolerance)
         note.text = str(found)
     return Product(model.SerializeToString(), compute, str(found), onnx=model)
@@ -182,9 +182,9 @@ def _write(bundle: Path, job: Job, description: Description) -> None:
     files |= {name: content for made in job.products.values() for name, content in made.beside.items()}
     if calibration is not None:
         files[CALIBRATION_FILE] = _as_json(calibration.to_json())
-        files[cache.CACHE_FILE] = cache.write({**calibration.scales, **calibration.output_scales}).encode()
+        files[cache.CACHE_FILE] = cache.to_text({**calibration.scales, **calibration.output_scales}).encode()
     files[EXPORT_FILE] = _as_json(report(description))
-    card = model_card.write(description, job.run.report, job.run.config.protocol, calibration)
+    card = model_card.text(description, job.run.report, job.run.config.protocol, calibration)
     files[MODEL_CARD_FILE] = card.encode()
     with job.steps.step("bundle") as note:
         with staged(bundle) as folder:

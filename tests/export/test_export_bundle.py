@@ -123,7 +123,7 @@ def test_calibration_file_names_training_recordings_and_its_model(fusion, tmp_pa
         if entry.name.endswith("_scale") and not entry.dims
     }
     assert scales == {f"{name}_scale": entry["scale"] for name, entry in calibration["tensors"].items()}
-    cached = cache.read((tmp_path / "a" / "calibration.cache").read_text()).scales
+    cached = cache.parse((tmp_path / "a" / "calibration.cache").read_text()).scales
     both = calibration["tensors"] | calibration["outputs"]
     assert cached == {name: entry["scale"] for name, entry in both.items()}
     # TensorRT computes in int8 without Q/DQ nodes only where it knows the scale of what a layer gives, too.
@@ -188,7 +188,7 @@ def test_graph_that_disagrees_with_the_model_is_refused(fusion):
     array.flat[0] += 0.05
     kernel.CopyFrom(onnx.numpy_helper.from_array(array, kernel.name))
     clips = [clip.inputs for clip in fusion.clips.load("train", ["a1_s1_t1", "a2_s1_t1"])]
-    sound, broken = Session(fusion.graph).logits, Session(damaged).logits
+    sound, broken = Session(fusion.graph).output, Session(damaged).output
     tolerance = Tolerance(absolute=1e-4, relative=0)
     assert parity.check(sound, fusion.reference, fusion.inputs, clips, tolerance).max_difference <= 1e-4
     with pytest.raises(ExportError, match="does not agree"):

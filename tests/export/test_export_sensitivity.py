@@ -65,7 +65,7 @@ def export_to(folder: Path, run, damaged=(), names="onnx-fp32,onnx-int8", **opti
     console = Console(file=io.StringIO(), width=200)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onnx_graph, "build", build)
-        patch.setattr(export.exporter, "trained", lambda *_: Session(model).logits)
+        patch.setattr(export.exporter, "trained", lambda *_: Session(model).output)
         chosen = Options(**{"calibration_clips": 15, **options})
         write_bundle(run, Patterns(), folder, parse(names), chosen, Steps(console))
     return console.file.getvalue()

@@ -183,7 +183,7 @@ def test_the_ir_is_in_int8_from_the_stem_on_and_says_what_it_is(whole, run, clip
     ranges |= {name: entry["range"] for name, entry in tensors.items()}
     base = onnx.load(whole[0] / "model.fp32.onnx")
     source = for_cpu(base, layer_names(base), lambda name: int8_scale(ranges[name]))
-    expected = Session(source).logits(feeds)
+    expected = Session(source).output(feeds)
     step = np.abs(expected).max() / 127  # of what is rounded the other way
     np.testing.assert_allclose(found, expected, atol=4 * step)
     assert np.abs(expected - reference(run.model, inputs)(feeds)).max() > 0
