@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     logging.getLogger("jax2onnx").setLevel(logging.ERROR)
     # Imported here, so that --help and a mistyped flag answer at once.
-    from export.clips import RunClips, check_trained_on
+    from export.clips import RunClips
     from export.exporter import check_target, export
     from export.steps import Steps
     from hartx.run import load_run
@@ -159,9 +159,7 @@ def main(argv: list[str] | None = None) -> int:
         formats.check_packages(chosen)
         run = load_run(args.workdir)
         check_target(args.bundle, run)  # before recordings are opened, which may take a while
-        clips = RunClips(run.config)
-        check_trained_on(args.workdir, clips.entries("train"))
-        export(run, clips, args.bundle, args.formats, options, Steps())
+        export(run, RunClips(run), args.bundle, args.formats, options, Steps())
     except (ExportError, EdgeError, HartxError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

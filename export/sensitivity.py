@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     from rich.console import Console
 
     from export import sensitivity_report
-    from export.clips import RunClips, check_trained_on
+    from export.clips import RunClips
     from export.contents import read
     from export.sensitivity_measure import check_int8, measure
     from hartx.run import load_run
@@ -77,9 +77,7 @@ def main(argv: list[str] | None = None) -> int:
         run = load_run(args.workdir)
         if args.raw_dir is not None:
             run.config.dataset.raw_dir = args.raw_dir
-        clips = RunClips(run.config)
-        check_trained_on(args.workdir, clips.entries("train"))
-        found = measure(contents, run, clips, args.clips)
+        found = measure(contents, run, RunClips(run), args.clips)
         Console().print(sensitivity_report.table(found))
         for path in sensitivity_report.write(args.bundle, found):
             print(path)

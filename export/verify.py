@@ -62,8 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         run = None if args.workdir is None else load_run(args.workdir)
         if run is not None and args.raw_dir is not None:
             run.config.dataset.raw_dir = args.raw_dir
-        checks = list(verify(args.bundle, run, None if run is None else RunClips(run.config)))
-    except (HartxError, DatasetError) as error:
+        checks = list(verify(args.bundle, run, None if run is None else RunClips(run)))
+    except (ExportError, HartxError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -38,8 +39,7 @@ from hartx.data import Recordings
 from hartx.data.source import RecordingSource
 from hartx.errors import HartxError
 from hartx.protocol import RecordingId, sides
-from hartx.run import fingerprint
-from tests.export.conftest import contents, run_export
+from tests.export.conftest import contents, run_export, write_plan
 
 # --- what a bundle holds ----------------------------------------------------------------------------
 
@@ -329,8 +329,6 @@ def test_unfinished_run_exits_1(tmp_path, capsys, monkeypatch):
 def test_command_exports(fusion, tmp_path, traced_once, monkeypatch, capsys):
     monkeypatch.setattr(hartx.run, "load_run", lambda _: fusion.run)
     monkeypatch.setattr(export.clips, "RunClips", lambda _: fusion.clips)
-    trained_on = fingerprint(entry.name for entry in fusion.clips.entries("train"))
-    (tmp_path / "run.json").write_text(json.dumps({"train_recordings": trained_on}))
     arguments = [f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}", "--formats=onnx-fp32,onnx-int8"]
     assert command.main([*arguments, "--calibration_clips=5"]) == 0
     assert "int8" in read_bundle(tmp_path / "b").precisions
@@ -338,14 +336,15 @@ def test_command_exports(fusion, tmp_path, traced_once, monkeypatch, capsys):
 
 
 def test_run_whose_recordings_changed_exits_1(fusion, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(hartx.run, "load_run", lambda _: fusion.run)
-    monkeypatch.setattr(export.clips, "RunClips", lambda _: fusion.clips)
-    (tmp_path / "run.json").write_text(json.dumps({"train_recordings": fingerprint(["a1_s1_t1"])}))
+    run = dataclasses.replace(fusion.run, workdir=tmp_path)
+    monkeypatch.setattr(hartx.run, "load_run", lambda _: run)
+    monkeypatch.setattr(export.clips, "open_recordings", lambda _: SimpleNamespace(names=lambda _: ["a1_s3_t1"]))
+    write_plan(tmp_path, ["a1_s1_t1"])
     assert command.main([f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}"]) == 1
     assert "not those that the run" in capsys.readouterr().err
 
 
-def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, monkeypatch):
+def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, tmp_path, monkeypatch):
     ids = tuple(RecordingId(f"a{a}_s{s}_t1", s) for s in (1, 2, 3) for a in (1, 2))
     records = [
         {
@@ -364,7 +363,8 @@ def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, monkeypatch)
         sides=sides("cross_subject", ids),
     )
     monkeypatch.setattr(export.clips, "open_recordings", lambda _: recordings)
-    clips = RunClips(skeleton_only.run.config)
+    write_plan(tmp_path, recordings.names("train"))
+    clips = RunClips(dataclasses.replace(skeleton_only.run, workdir=tmp_path))
     assert {(e.subject, e.label) for e in clips.entries("train")} == {(1, 0), (1, 1), (3, 0), (3, 1)}
     loaded = list(clips.load("train", ["a2_s3_t1", "a1_s2_t1"]))  # the second one is of the test side
     assert [(c.name, c.label) for c in loaded] == [("a2_s3_t1", 1)]
