@@ -34,7 +34,7 @@ from export.residual import residuals, video_convs
 from export.sensitivity_measure import check_int8
 from export.session import Session
 from export.tensorrt import cache
-from export.verify import verify
+from export.verification import verify
 from hartx.data import Recordings
 from hartx.data.source import RecordingSource
 from hartx.errors import HartxError

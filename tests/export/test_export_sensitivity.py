@@ -25,7 +25,7 @@ from export.quantization_tables import Facts, choose, read_facts
 from export.session import Session
 from export.steps import Steps
 from export.tensorrt.plan import Wish, make_plan
-from export.verify import verify
+from export.verification import verify
 from tests.export.layered import LAYERS, Patterns, make_inputs, make_run, network
 
 DOCUMENT = """# Quantization

@@ -37,7 +37,7 @@ from export.layers import layer_names
 from export.session import Session
 from export.steps import Steps
 from export.trace import reference
-from export.verify import verify
+from export.verification import verify
 from hartx.data import input_specs
 from hartx.models.conv3d import Conv3D
 from hartx.run import Run
