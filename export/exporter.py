@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from export import accuracy, formats, model_card, onnx_graph, parity
+from export import accuracy, formats, model_card
 from export.bundle import (
     CALIBRATION_FILE,
     EXPORT_FILE,
@@ -31,8 +31,7 @@ from export.formats import BY_NAME, Format, Options
 from export.head import Head
 from export.inputs import ModelInput, model_inputs
 from export.parity import Compute
-from export.product import Job, Product
-from export.session import Session
+from export.product import Job
 from export.steps import Steps
 from export.tensorrt import cache
 from export.trace import reference
@@ -114,24 +113,6 @@ def parity_clips(clips: Clips) -> list[Mapping[str, np.ndarray]]:
     """Return the training clips on which formats are held against the trained model."""
     names = [entry.name for entry in choose_stratified(clips.entries("train"), PARITY_CLIPS)]
     return [clip.inputs for clip in clips.load("train", names)]
-
-
-def make_fp32(job: Job) -> Product:
-    """Return the model as a float32 graph.
-
-    Raises:
-      ExportError: if the graph is not fit for a device, or does not agree with the trained model.
-    """
-    options, steps = job.options, job.steps
-    with steps.step("fp32 graph") as note:
-        model = onnx_graph.build(job.run.model, job.inputs, job.run.labels, job.versions, options, job.head)
-        size = f"{options.batch} clips at a time, every shape fixed" if options.batch else "any number of clips"
-        note.text = f"{len(model.graph.node)} nodes, opset {options.opset}, {size}; channels first, no loops"
-    with steps.step("parity with JAX") as note:
-        compute = Session(model).output
-        found = parity.check(compute, job.reference, job.inputs, job.checked, BY_NAME["onnx-fp32"].tolerance)
-        note.text = str(found)
-    return Product(model.SerializeToString(), compute, str(found), onnx=model)
 
 
 def _right(job: Job) -> dict[str, tuple[bool, ...]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from export import structure
 from export.errors import ExportError
-from export.half import HALF_MAX, HEADROOM, convert, float_tensors, rounded, stay_float
+from export.fp16 import HALF_MAX, HEADROOM, convert, float_tensors, rounded, stay_float
 from export.passes import constant
 from export.session import Session
 
