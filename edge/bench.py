@@ -56,9 +56,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
     if args.size and _inputs(args).files:
-        parser.error("--size is of random frames; it does not go with --clip, --skeleton or --inertial")
+        parser.error("--size applies to random frames only; it does not go with --clip, --skeleton or --inertial")
     if not args.stream and (args.rate or args.seconds or args.stride):
-        parser.error("--rate, --seconds and --stride are of streams; give --stream, too")
+        parser.error("--rate, --seconds and --stride apply to streams only; give --stream, too")
     if args.compare and (args.engine, args.precision) != (_AUTO, _AUTO):
         parser.error("--compare is --engine=all --precision=all; it does not go with either")
     return run_command(lambda: _run(args))

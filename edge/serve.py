@@ -64,8 +64,8 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise EdgeError(
-            f"--host={host} --port={port} cannot be listened to: {error.strerror or error}\n  Give others, or end the "
-            f"program that has them"
+            f"cannot listen on --host={host} --port={port}: {error.strerror or error}\n  Give others, or end the "
+            "program that has them"
         ) from None
 
 

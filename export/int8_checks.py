@@ -34,7 +34,7 @@ def weights(model: onnx.ModelProto) -> str:
     """
     found = [node.op_type for node in ir.from_proto(model).graph]
     if "QuantizeLinear" in found or "DequantizeLinear" not in found:
-        raise ExportError("weights in int8 are expected, and nothing else; there is no layer that computes in it")
+        raise ExportError("only weights may be int8: this model has no layer that computes in int8")
     return f"{found.count('DequantizeLinear')} weights; no layer computes in int8"
 
 
