@@ -30,10 +30,11 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
+from edge.arguments import CommandParser, positive_float, positive_int
 from edge.bench_table import as_text
 from edge.bundle import Bundle, read_bundle
 from edge.cold_start import ColdStart, measure_cold_start
-from edge.command import add_model_options, positive_float, positive_int, run_command
+from edge.command import add_model_options, run_command
 from edge.engines import ENGINES, EngineOptions
 from edge.engines.choice import Choice, choose, find_engine, runnable_precisions, what_lacks
 from edge.engines.processor import cpu_field
@@ -56,16 +57,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
     if args.size and _inputs(args).files:
-        parser.error("--size is of random frames; it does not go with --clip, --skeleton or --inertial")
+        parser.error("--size applies to random frames only; it does not go with --clip, --skeleton or --inertial")
     if not args.stream and (args.rate or args.seconds or args.stride):
-        parser.error("--rate, --seconds and --stride are of streams; give --stream, too")
+        parser.error("--rate, --seconds and --stride apply to streams only; give --stream, too")
     if args.compare and (args.engine, args.precision) != (_AUTO, _AUTO):
         parser.error("--compare is --engine=all --precision=all; it does not go with either")
     return run_command(lambda: _run(args))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge/bench.py", description=__doc__.split("\n")[0])
+    parser = CommandParser(prog="edge/bench.py", description=__doc__.split("\n")[0])
     add_model_options(parser, "one, several (fp32,int8) or all; the same goes for --engine")
     parser.add_argument("--compare", action="store_true", help="all engines that work here, all precisions")
     parser.add_argument("--stream", action="store_true", help="each also as a stream, from decoded frame to event")

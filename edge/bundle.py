@@ -302,7 +302,9 @@ def _check_file(folder: Path, name: str, entry: Mapping[str, Any], where: Path) 
         try:
             found = sha256_of(path)
         except OSError as error:
-            raise EdgeError(f"{path} cannot be read: {error.strerror}\n  Who runs this must be allowed to") from None
+            raise EdgeError(
+                f"{path} cannot be read: {error.strerror}\n  Give this user permission to read it"
+            ) from None
         if found != expected:
             problem = f"expected sha256 {expected}, found {found}"
     if problem:

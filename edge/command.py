@@ -7,42 +7,16 @@ import errno
 import os
 import signal
 import sys
-from typing import Callable, List, Tuple
+from typing import Callable
 
 import cv2
 
+from edge.arguments import cpu_list, positive_int
 from edge.engines import ENGINES
 from edge.errors import EdgeError
 
 # What a full disk, a quota or a limit say. Of what is printed, the error does not name the file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def positive_int(text: str) -> int:
-    """Return a command line value as a whole number of at least 1 (for `type=` of argparse)."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} was given; at least 1 is expected")
-    return value
-
-
-def positive_float(text: str) -> float:
-    """Return a command line value as a number above 0 (for `type=` of argparse)."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} was given; a number above 0 is expected")
-    return value
-
-
-def cpu_list(text: str) -> Tuple[int, ...]:
-    """Return a command line value like "0-3,6" as numbers of CPUs (for `type=` of argparse)."""
-    numbers: List[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal():
-            raise argparse.ArgumentTypeError(f"{text!r} was given; CPUs like 0-3,6 are expected")
-        numbers += range(int(first), int(last or first) + 1)
-    return tuple(numbers)
 
 
 def add_model_options(parser: argparse.ArgumentParser, precision_help: str) -> None:

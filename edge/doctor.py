@@ -9,7 +9,6 @@ reported. Exit code 0: recordings can be recognised here; 1: something is missin
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import signal
@@ -18,6 +17,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, Optional, Sequence
 
+from edge.arguments import CommandParser
 from edge.device import Device, describe_device
 from edge.engines import CPU, ENGINES, INTEL_GPU, NVIDIA_GPU, EngineEntry, what_device_lacks
 from edge.process import last_words, run_python
@@ -51,7 +51,7 @@ class Finding:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command and return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m edge.doctor", description=__doc__.split("\n")[0])
+    parser = CommandParser(prog="python -m edge.doctor", description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     args = parser.parse_args(argv)
     device = describe_device()

@@ -19,7 +19,8 @@ from typing import Any, Optional, Sequence
 from rich.console import Console
 
 from edge.annotate import annotate
-from edge.command import add_model_options, positive_float, run_command
+from edge.arguments import CommandParser, positive_float
+from edge.command import add_model_options, run_command
 from edge.events import Ended, Notice, Started, StreamEvent, as_dict
 from edge.files import check_not_read
 from edge.interrupt import StopRequest, stop_on_signals
@@ -40,7 +41,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m edge.live", description=__doc__.split("\n")[0])
+    parser = CommandParser(prog="python -m edge.live", description=__doc__.split("\n")[0])
     add_model_options(parser, "a precision the bundle has (default: what the engine runs best)")
     parser.add_argument("--source", metavar="WHAT", help="number of a camera (or /dev/video0), rtsp://..., or a file")
     parser.add_argument("--skeleton", metavar="FILE", help=f"skeletons that go with the source, or {MEDIAPIPE}")
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--every_frame", action="store_true", help="read a file as fast as it goes, drop nothing")
     add_stream_options(parser)
     parser.add_argument("--display", action="store_true", help="show it in a window; q, Esc or closing it ends")
-    parser.add_argument("--show-skeleton", "--show_skeleton", action="store_true", help="draw the skeleton, too")
+    parser.add_argument("--show_skeleton", action="store_true", help="draw the skeleton, too")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write the annotated video: .mp4, .mkv or .avi")
     parser.add_argument("--jsonl", metavar="FILE", help="write all events, one JSON object a line; - is stdout")
     return parser

@@ -245,7 +245,7 @@ def existing_file(path: Union[str, Path]) -> Path:
     if os.path.isdir(str(path)):
         raise EdgeError(f"{path} is a folder; a file is expected")
     if not os.path.isfile(str(path)):
-        raise EdgeError(f"{path}: there is no such file, or nobody may look at it")
+        raise EdgeError(f"{path}: there is no such file, or it may not be read")
     if path.stat().st_size == 0:
         raise EdgeError(f"{path} is empty (0 bytes)")
     return path

@@ -20,8 +20,9 @@ from typing import Any, Dict, List, Optional, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from edge.arguments import CommandParser, positive_float
 from edge.bundle import Bundle
-from edge.command import add_model_options, positive_float, report, run_command
+from edge.command import add_model_options, report, run_command
 from edge.errors import EdgeError
 from edge.interrupt import StopRequest, stop_on_signals
 from edge.items import Item, items_of_folders, output_names
@@ -49,7 +50,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m edge.predict", description=__doc__.split("\n")[0])
+    parser = CommandParser(prog="python -m edge.predict", description=__doc__.split("\n")[0])
     parser.add_argument(
         "clips",
         nargs="*",

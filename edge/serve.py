@@ -19,7 +19,8 @@ from typing import Any, Optional, Sequence
 # A picture of a few kilobytes may unpack to gigabytes. OpenCV reads this when it is imported, so it stands here: 8K.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**25))
 
-from edge.command import add_model_options, positive_float, positive_int, run_command
+from edge.arguments import CommandParser, positive_float, positive_int
+from edge.command import add_model_options, run_command
 from edge.errors import EdgeError
 from edge.recognizer import ActionRecognizer
 
@@ -33,7 +34,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m edge.serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_model_options(parser, "a precision the bundle has (default: what the engine runs best)")
@@ -63,8 +64,8 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise EdgeError(
-            f"--host={host} --port={port} cannot be listened to: {error.strerror or error}\n  Give others, or end the "
-            f"program that has them"
+            f"cannot listen on --host={host} --port={port}: {error.strerror or error}\n  Give others, or end the "
+            "program that has them"
         ) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Optional
 
-from edge.command import positive_int
+from edge.arguments import positive_int
 from edge.runtime import StreamOptions
 from edge.streaming import RELEASE_SHARE, usual_rule
 

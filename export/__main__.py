@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from datasets.errors import DatasetError
+from edge.arguments import CommandParser, points, positive_int
 from edge.errors import EdgeError
 from export import formats
 from export.errors import ExportError
@@ -46,12 +47,10 @@ def _opset(text: str) -> int:
 
 
 def _batch(text: str) -> int | None:
-    return None if text == "dynamic" else _count(text, "dynamic or a whole number from 1")
-
-
-def _count(text: str, expected: str = "a whole number from 1") -> int:
+    if text == "dynamic":
+        return None
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} was given; {expected} is expected")
+        raise argparse.ArgumentTypeError(f"{text!r} was given; dynamic or a whole number from 1 is expected")
     return int(text)
 
 
@@ -60,16 +59,6 @@ def _patterns(text: str) -> tuple[str, ...]:
     if not all(patterns):
         raise argparse.ArgumentTypeError(f"{text!r} was given; patterns with commas between them are expected")
     return patterns
-
-
-def _points(text: str) -> float:
-    try:
-        points = float(text)
-    except ValueError:
-        points = -1.0
-    if not 0 <= points <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} was given; points from 0 to 100 are expected")
-    return points
 
 
 def _calibrator(text: str) -> str:
@@ -81,7 +70,7 @@ def _calibrator(text: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m export",
         description=__doc__,
         epilog=_EPILOG,
@@ -118,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--calibration_clips",
-        type=_count,
+        type=positive_int,
         default=defaults.calibration_clips,
         metavar="N",
         help="training clips on which ranges of values are measured, spread over the actions (default: %(default)s)",
@@ -141,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--max_drop",
-        type=_points,
+        type=points,
         default=defaults.max_drop,
         metavar="POINTS",
         help="points of top-1 that int8 may lose against float on a training subject that the ranges did not come "
@@ -159,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     logging.getLogger("jax2onnx").setLevel(logging.ERROR)
     # Imported here, so that --help and a mistyped flag answer at once.
-    from export.clips import RunClips, check_trained_on
+    from export.clips import RunClips
     from export.exporter import check_target, export
     from export.steps import Steps
     from hartx.run import load_run
@@ -170,9 +159,7 @@ def main(argv: list[str] | None = None) -> int:
         formats.check_packages(chosen)
         run = load_run(args.workdir)
         check_target(args.bundle, run)  # before recordings are opened, which may take a while
-        clips = RunClips(run.config)
-        check_trained_on(args.workdir, clips.entries("train"))
-        export(run, clips, args.bundle, args.formats, options, Steps())
+        export(run, RunClips(run), args.bundle, args.formats, options, Steps())
     except (ExportError, EdgeError, HartxError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

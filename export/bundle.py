@@ -97,7 +97,7 @@ def check_target(bundle: Path, run: Run) -> None:
     target = bundle.resolve()  # where it is a link, what it leads to is exchanged
     folder = next(parent for parent in target.parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ExportError(f"--bundle={bundle} was given, but {folder} is no folder that can be written")
+        raise ExportError(f"--bundle={bundle} was given, but {folder} is not a writable folder")
     if os.path.ismount(target):
         raise ExportError(f"--bundle={bundle} is a disk of its own, which cannot be exchanged; give a folder on it")
     if not bundle.exists() or (bundle.is_dir() and not any(bundle.iterdir())):
@@ -107,7 +107,7 @@ def check_target(bundle: Path, run: Run) -> None:
         digest = there["run"]["config_sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         raise ExportError(
-            f"{bundle} is there already and is no bundle; it is left alone\n  Give another --bundle, or remove it"
+            f"{bundle} exists and is not a bundle; it is left alone\n  Give another --bundle, or remove it"
         ) from None
     if digest != identify(run)["config_sha256"]:
         raise ExportError(

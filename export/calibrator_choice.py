@@ -15,7 +15,7 @@ from export.clips import choose_stratified
 from export.estimators import ESTIMATORS, estimate
 from export.held_out import hold_out, named
 from export.inputs import ModelInput, to_feeds
-from export.outputs import Score, log_probabilities
+from export.outputs import Score, log_probabilities, score_of
 from export.quantize import quantized
 from export.session import Session
 from hartx.data import Clip
@@ -100,12 +100,12 @@ def score(
 ) -> dict[str, Score]:
     """Return the score of each model, by name. Clips are read once, one at a time; there must be one."""
     sessions = {name: Session(model) for name, model in models.items()}
-    hits: dict[str, list[bool]] = {name: [] for name in models}
-    losses: dict[str, list[float]] = {name: [] for name in models}
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in models}
+    labels = []
     for clip in clips:
         feeds = to_feeds(inputs, [clip.inputs])
+        labels.append(clip.label)
         for name, session in sessions.items():
-            found = log_probabilities(models[name], session.logits(feeds))[0]
-            hits[name].append(bool(found.argmax() == clip.label))
-            losses[name].append(-float(found[clip.label]))
-    return {name: Score(float(np.mean(hits[name])), float(np.mean(losses[name]))) for name in models}
+            rows[name].append(session.output(feeds)[0])
+    found = {name: log_probabilities(model, np.stack(rows[name])) for name, model in models.items()}
+    return {name: score_of(log, labels) for name, log in found.items()}

@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from edge.errors import EdgeError
-from export import half, int8_checks, onnx_graph, openvino, stablehlo, structure
+from export import fp16, int8_checks, onnx_graph, openvino, stablehlo, structure
 from export.bundle import EXPORT_FILE
 from export.contents import Contents, load
 from export.errors import ExportError
@@ -112,7 +112,7 @@ def compute(contents: Contents, row: Format) -> Compute:
         return stablehlo.as_function(exported, contents.inputs, contents.bundle.batch)
     model = load(contents, row)
     try:
-        return Session(half.rounded(model) if row.precision == "fp16" else model).logits
+        return Session(fp16.rounded(model) if row.precision == "fp16" else model).output
     except Exception as error:  # ONNX Runtime's exceptions have no common class below Exception
         raise ExportError(f"ONNX Runtime cannot load it: {error}") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol
 
-from ml_collections import ConfigDict
-
 from export.errors import ExportError
 from hartx.data import Clip, eval_clips, open_recordings, window_s
-from hartx.run import fingerprint
+from hartx.run import Run, fingerprint, read_record
 
 # Where scales may come from. The validation subject of a run is one of those whom the protocol gives to training.
 CALIBRATION_SIDES = ("train", "validation")
@@ -44,12 +41,19 @@ class Clips(Protocol):
 
 
 class RunClips:
-    """The clips of a run's own recordings, one centre view of each, as the device would make them."""
+    """The clips of a run's own recordings, one centre view of each, as the device would make them.
 
-    def __init__(self, config: ConfigDict) -> None:
-        self._config = config.copy_and_resolve_references()
+    Raises:
+      ExportError: if the run was trained on others than those that are there now.
+      HartxError: if they cannot be read.
+      datasets.errors.DatasetError: if they cannot be prepared.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._config = run.config.copy_and_resolve_references()
         self._config.clip.views = 1
         self._recordings = open_recordings(self._config)
+        check_trained_on(run.workdir, self._recordings.names("train"))
         self._entries: dict[str, list[Entry]] = {}  # labels are in the recordings, which may be slow to read
 
     def entries(self, side: str) -> list[Entry]:
@@ -74,7 +78,7 @@ class RunClips:
         return window_s(self._config, self._recordings)
 
 
-def check_trained_on(workdir: Path, entries: Sequence[Entry]) -> None:
+def check_trained_on(workdir: Path, names: Sequence[str]) -> None:
     """Check that the recordings of the training side are those that a run was trained on.
 
     With some of them gone, scales would come from the others, and a protocol that draws would draw anew and put
@@ -82,15 +86,14 @@ def check_trained_on(workdir: Path, entries: Sequence[Entry]) -> None:
 
     Args:
       workdir: the run, whose `run.json` has the hash of their names.
-      entries: the training side, in its order.
+      names: those of the training side, in its order.
 
     Raises:
       ExportError: if they are others.
     """
-    trained = json.loads((workdir / "run.json").read_text()).get("train_recordings")
-    if fingerprint(entry.name for entry in entries) != trained:
+    if fingerprint(names) != read_record(workdir)["train_recordings"]:
         raise ExportError(
-            f"the {len(entries)} training recordings found are not those that the run in {workdir} was trained on: "
+            f"the {len(names)} training recordings found are not those that the run in {workdir} was trained on: "
             "some are missing, or there are more\n"
             "  Put the recordings of config.dataset.raw_dir back as they were"
         )

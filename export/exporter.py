@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from export import accuracy, formats, model_card, onnx_graph, parity
+from export import accuracy, formats, model_card
 from export.bundle import (
     CALIBRATION_FILE,
     EXPORT_FILE,
@@ -31,8 +31,7 @@ from export.formats import BY_NAME, Format, Options
 from export.head import Head
 from export.inputs import ModelInput, model_inputs
 from export.parity import Compute
-from export.product import Job, Product
-from export.session import Session
+from export.product import Job
 from export.steps import Steps
 from export.tensorrt import cache
 from export.trace import reference
@@ -116,24 +115,6 @@ def parity_clips(clips: Clips) -> list[Mapping[str, np.ndarray]]:
     return [clip.inputs for clip in clips.load("train", names)]
 
 
-def make_fp32(job: Job) -> Product:
-    """Return the model as a float32 graph.
-
-    Raises:
-      ExportError: if the graph is not fit for a device, or does not agree with the trained model.
-    """
-    options, steps = job.options, job.steps
-    with steps.step("fp32 graph") as note:
-        model = onnx_graph.build(job.run.model, job.inputs, job.run.labels, job.versions, options, job.head)
-        size = f"{options.batch} clips at a time, every shape fixed" if options.batch else "any number of clips"
-        note.text = f"{len(model.graph.node)} nodes, opset {options.opset}, {size}; channels first, no loops"
-    with steps.step("parity with JAX") as note:
-        compute = Session(model).logits
-        found = parity.check(compute, job.reference, job.inputs, job.checked, BY_NAME["onnx-fp32"].tolerance)
-        note.text = str(found)
-    return Product(model.SerializeToString(), compute, str(found), onnx=model)
-
-
 def _right(job: Job) -> dict[str, tuple[bool, ...]]:
     """Return for each format of which test recordings it is right."""
     with job.steps.step("accuracy") as note:
@@ -182,9 +163,9 @@ def _write(bundle: Path, job: Job, description: Description) -> None:
     files |= {name: content for made in job.products.values() for name, content in made.beside.items()}
     if calibration is not None:
         files[CALIBRATION_FILE] = _as_json(calibration.to_json())
-        files[cache.CACHE_FILE] = cache.write({**calibration.scales, **calibration.output_scales}).encode()
+        files[cache.CACHE_FILE] = cache.to_text({**calibration.scales, **calibration.output_scales}).encode()
     files[EXPORT_FILE] = _as_json(report(description))
-    card = model_card.write(description, job.run.report, job.run.config.protocol, calibration)
+    card = model_card.text(description, job.run.report, job.run.config.protocol, calibration)
     files[MODEL_CARD_FILE] = card.encode()
     with job.steps.step("bundle") as note:
         with staged(bundle) as folder:

@@ -113,7 +113,7 @@ FORMATS = (
         precision="fp32",
         options=frozenset({"opset", "batch", "softmax"}),
         tolerance=_EXACT,
-        maker="export.exporter:make_fp32",
+        maker="export.fp32:make_fp32",
         made_from=None,
     ),
     Format(
@@ -123,7 +123,7 @@ FORMATS = (
         precision="fp16",
         options=frozenset({"opset", "batch", "softmax", "calibration_clips"}),
         tolerance=Tolerance(absolute=1e-3, relative=0.01),
-        maker="export.half:make_fp16",
+        maker="export.fp16:make_fp16",
     ),
     Format(
         name="onnx-int8",

@@ -81,7 +81,7 @@ def _weights_alone(job: Job, graph: ir.Model) -> Product | None:
 
 def _checked(job: Job, model: onnx.ModelProto, advice: str) -> tuple[Compute, Parity]:
     """Return an int8 model as a function, and how close it is to the trained one; the advice is for one too far off."""
-    compute = Session(model).logits
+    compute = Session(model).output
     found = parity.compare(compute, job.reference, job.inputs, job.checked, BY_NAME["onnx-int8"].tolerance)
     if not found.holds:
         raise ExportError(f"int8 changes too much: {found}\n  No bundle was written. {advice}")

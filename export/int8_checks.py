@@ -34,7 +34,7 @@ def weights(model: onnx.ModelProto) -> str:
     """
     found = [node.op_type for node in ir.from_proto(model).graph]
     if "QuantizeLinear" in found or "DequantizeLinear" not in found:
-        raise ExportError("weights in int8 are expected, and nothing else; there is no layer that computes in it")
+        raise ExportError("only weights may be int8: this model has no layer that computes in int8")
     return f"{found.count('DequantizeLinear')} weights; no layer computes in int8"
 
 
@@ -93,7 +93,7 @@ def scales(contents: Contents, model: onnx.ModelProto) -> str:
     for name in sorted(stated.keys() | found.keys()):
         if stated.get(name) != found.get(name):
             raise ExportError(f"{name}: scale {found.get(name)} in the model, {stated.get(name)} in {CALIBRATION_FILE}")
-    cached = cache.read(contents.read_text(cache.CACHE_FILE)).scales
+    cached = cache.parse(contents.read_text(cache.CACHE_FILE)).scales
     outputs = {name: np.float32(entry["scale"]) for name, entry in calibration.get("outputs", {}).items()}
     if cached != {name: float(scale) for name, scale in (stated | outputs).items()}:
         raise ExportError(f"{cache.CACHE_FILE} does not have the scales of {CALIBRATION_FILE}")

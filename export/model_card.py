@@ -27,7 +27,7 @@ _LIMITS = """\
 """
 
 
-def write(
+def text(
     description: Description,
     report: dict[str, Any] | None,
     protocol: str,

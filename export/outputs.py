@@ -57,7 +57,7 @@ def evaluate(
     """
     session, rows = Session(model), []
     for sample in samples:
-        rows.append(session.logits(sample.feeds)[0])
+        rows.append(session.output(sample.feeds)[0])
         progress()
     return log_probabilities(model, np.stack(rows))
 

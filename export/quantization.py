@@ -18,6 +18,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from edge.arguments import CommandParser
 from edge.errors import EdgeError
 from export.errors import ExportError
 from export.quantization_tables import KINDS, Facts, choose, read_facts
@@ -59,7 +60,7 @@ def _folders(text: str) -> list[Path]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m export.quantization", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bundles", type=_folders, required=True, metavar="FOLDERS", help="with commas between them")

@@ -13,6 +13,7 @@ from export.bundle import CALIBRATION_FILE, EXPORT_FILE, SENSITIVITY_FILE
 from export.calibrator_choice import FLOAT
 from export.errors import ExportError
 from export.sensitivity_report import decibel
+from hartx.blocks import markdown_table
 from hartx.errors import suggestion
 
 
@@ -84,12 +85,6 @@ def choose(kind: str, names: Sequence[str], every: Mapping[str, Facts]) -> list[
     return [every[name] for name in names] or fit
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a Markdown table, the first columns to the left and the others to the right."""
-    marks = ["---"] * left + ["---:"] * (len(columns) - left)
-    return "".join("| " + " | ".join(line) + " |\n" for line in (columns, marks, *rows))
-
-
 def accuracy(chosen: Sequence[Facts]) -> str:
     """Return a row for each format of each bundle: size, accuracy, and whether it differs from float32."""
     columns = (
@@ -103,7 +98,7 @@ def accuracy(chosen: Sequence[Facts]) -> str:
         if base is None:
             raise ExportError(f"the bundle {facts.name!r} has no {EXPORT_FILE} with onnx-fp32\n  Export it again")
         rows += [_accuracy_row(facts.name, name, entry, base) for name, entry in exports.items()]
-    return _table(columns, rows, left=2)
+    return markdown_table(columns, rows, left=2)
 
 
 def _accuracy_row(bundle: str, name: str, entry: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
@@ -143,7 +138,7 @@ def calibrators(chosen: Sequence[Facts]) -> str:
             note = "chosen" if name == calibration["estimator"] else "no int8" if name == FLOAT else ""
             measured = (f"{score['top1']:.2%}", f"{score['nll']:.5f}")
             rows.append([f"`{facts.name}`", name, subject, str(found["held_out_clips"]), *measured, note])
-    return _table(columns, rows, left=2)
+    return markdown_table(columns, rows, left=2)
 
 
 def layers(chosen: Sequence[Facts]) -> str:
@@ -155,7 +150,7 @@ def layers(chosen: Sequence[Facts]) -> str:
         count = f"{len(found['int8'])} of {len(found['int8']) + len(found['float'])}"
         kept = [(f"`{name}`", why) for name, why in found["float"].items()]
         rows += [[f"`{facts.name}`", count, name, why] for name, why in kept or [("none", "")]]
-    return _table(("bundle", "layers in int8", "in float", "why"), rows, left=4)
+    return markdown_table(("bundle", "layers in int8", "in float", "why"), rows, left=4)
 
 
 def sensitivity(chosen: Sequence[Facts]) -> str:
@@ -173,7 +168,7 @@ def sensitivity(chosen: Sequence[Facts]) -> str:
         subjects = ", ".join(map(str, found["subjects"]))
         measured += f"- `{facts.name}`: {len(found['clips'])} training clips (subjects {subjects}); ranges by "
         measured += f"{found['estimator']}\n"
-    return _table(columns, rows, left=2) + "\n" + measured
+    return markdown_table(columns, rows, left=2) + "\n" + measured
 
 
 def _losses(entry: Mapping[str, Any]) -> list[str]:

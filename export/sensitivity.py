@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from datasets.errors import DatasetError
+from edge.arguments import CommandParser, positive_int
 from edge.errors import EdgeError
 from export.errors import ExportError
 from hartx.errors import HartxError
@@ -31,7 +32,7 @@ each clip, on a CPU in float arithmetic that gives int8's values, so this takes 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m export.sensitivity",
         description=__doc__,
         epilog=_EPILOG,
@@ -48,18 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--raw_dir", metavar="FOLDER", help="where the run's recordings are now, if they were moved")
     parser.add_argument(
         "--clips",
-        type=_count,
+        type=positive_int,
         default=CLIPS,
         metavar="N",
         help="training clips to measure on, spread over the actions and subjects (default: %(default)s)",
     )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} was given; a whole number from 1 is expected")
-    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     from rich.console import Console
 
     from export import sensitivity_report
-    from export.clips import RunClips, check_trained_on
+    from export.clips import RunClips
     from export.contents import read
     from export.sensitivity_measure import check_int8, measure
     from hartx.run import load_run
@@ -82,9 +77,7 @@ def main(argv: list[str] | None = None) -> int:
         run = load_run(args.workdir)
         if args.raw_dir is not None:
             run.config.dataset.raw_dir = args.raw_dir
-        clips = RunClips(run.config)
-        check_trained_on(args.workdir, clips.entries("train"))
-        found = measure(contents, run, clips, args.clips)
+        found = measure(contents, run, RunClips(run), args.clips)
         Console().print(sensitivity_report.table(found))
         for path in sensitivity_report.write(args.bundle, found):
             print(path)

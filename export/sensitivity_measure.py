@@ -17,7 +17,7 @@ from export.layer_loss import measure as measure_layers
 from export.outputs import to_samples
 from export.quantize import NOTHING_TO_QUANTIZE
 from export.sensitivity_report import Sensitivity
-from export.verify import same_run
+from export.verification import same_run
 from hartx.run import Run
 
 

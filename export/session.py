@@ -37,8 +37,8 @@ class Session:
         """Return the values of some outputs, of all of them by default, for inputs by name."""
         return self._session.run(outputs, {name: whole_batch(array, self.batch) for name, array in feeds.items()})
 
-    def logits(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the model's only output, (N, classes), for any number of clips."""
+    def output(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the model's only output, logits or probabilities (N, classes), for any number of clips."""
         return in_batches(lambda part: self.run(part)[0], feeds, self.batch)
 
 

@@ -80,12 +80,8 @@ def _first_opset(op_type: str) -> int:
     return min((s.since_version for s in every if s.domain == "" and s.name == op_type), default=0)
 
 
-def values_of_unknown_size(model: ir.Model) -> list[str]:
-    """Return the values whose shape does not follow from the inputs' shapes; none if the inputs' are not fixed."""
-    return _unknown_sizes(_with_shapes(model))
-
-
 def _unknown_sizes(shaped: ir.Model) -> list[str]:
+    """Return the values whose shape does not follow from the inputs' shapes; none if the inputs' are not fixed."""
     if not all(value.shape is not None and value.shape.is_static() for value in shaped.graph.inputs):
         return []
     values = [value for node in shaped.graph for value in node.outputs if value.name]

@@ -9,7 +9,7 @@ A table stands between two lines. The first one names the table and, if it does 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from hartx.errors import HartxError, suggestion
 
@@ -42,3 +42,15 @@ def with_blocks(text: str, topic: str, kinds: Collection[str], write: Callable[[
         return f"{start}\n{write(kind, names.split())}\n{end}"
 
     return block.sub(written, text)
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Return a Markdown table that ends with a line break.
+
+    Args:
+      columns: their heads.
+      rows: the cells of each row.
+      left: number of columns, from the first on, that are set to the left; the others are set to the right.
+    """
+    marks = ["---"] * left + ["---:"] * (len(columns) - left)
+    return "".join("| " + " | ".join(line) + " |\n" for line in (columns, marks, *rows))

@@ -12,6 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hartx.blocks import markdown_table
 from hartx.commit import REPOSITORY
 from hartx.config import dataset_name
 from hartx.errors import HartxError
@@ -86,12 +87,6 @@ def public_command(command: str) -> str:
     return shlex.join(kept)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, the first column to the left and the others to the right."""
-    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2%}"
 
@@ -113,7 +108,7 @@ def accuracy(chosen: Sequence[SweepResults], _: Sequence[SweepResults]) -> str:
     )  # fmt: skip
     rows = [_accuracy_row(results) for results in chosen]
     commands = "".join(f"- `{r.name}`: `{public_command(r.sweep['command'])}`\n" for r in chosen)
-    return _table(columns, rows) + "\n" + commands
+    return markdown_table(columns, rows) + "\n" + commands
 
 
 def _accuracy_row(results: SweepResults) -> list[str]:
@@ -161,7 +156,7 @@ def missing(chosen: Sequence[SweepResults], every: Sequence[SweepResults]) -> st
                     _points(None if alone is None else mean - alone.top1),
                 ]
             )
-    return _table(columns, rows)
+    return markdown_table(columns, rows)
 
 
 def _trained_on(streams: Sequence[str], like: SweepResults, every: Sequence[SweepResults]) -> SweepResults | None:
@@ -187,7 +182,7 @@ def calibration(chosen: Sequence[SweepResults], _: Sequence[SweepResults]) -> st
             rows.append([f"`{results.name}`", fold, f"{entry['temperature']:.3f}", *_before_after(entry)])
         pooled = {name: value["mean"] for name, value in found.items() if name != "folds"}
         rows.append([f"`{results.name}`", "all, pooled", "", *_before_after(pooled)])
-    return _table(columns, rows)
+    return markdown_table(columns, rows)
 
 
 def _before_after(entry: dict[str, float]) -> list[str]:
@@ -227,7 +222,7 @@ def _differences(chosen: Sequence[SweepResults], others: Sequence[SweepResults |
             ]
         )
     commands = "".join(f"- `{r.name}`: `{public_command(r.sweep['command'])}`\n" for r in chosen)
-    return _table(columns, rows) + "\n" + commands
+    return markdown_table(columns, rows) + "\n" + commands
 
 
 def paired_difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[float, float | None] | None:

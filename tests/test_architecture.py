@@ -7,7 +7,15 @@ import pytest
 ROOMS = {"hartx", "export", "edge", "datasets", "configs", "tests", "main"}
 ALLOWED = {
     "main": {"hartx", "configs", "datasets.errors"},
-    "hartx": {"hartx", "datasets", "edge.preprocess", "edge.sampling", "edge.joints", "edge.streaming"},
+    "hartx": {
+        "hartx",
+        "datasets",
+        "edge.arguments",
+        "edge.preprocess",
+        "edge.sampling",
+        "edge.joints",
+        "edge.streaming",
+    },
     "export": {"export", "hartx", "edge", "datasets.errors"},
     "datasets": {"datasets"},
     "edge": {"edge"},

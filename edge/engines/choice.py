@@ -102,7 +102,7 @@ def _named(bundle: Bundle, engine: str, precision: str) -> Choice:
     if not fit:
         raise EdgeError(
             f"engine {engine!r} runs {', '.join(runnable) or 'nothing'} of this bundle, which has "
-            f"{', '.join(bundle.precisions)}; none of it is taken by itself{_reasons(list(passed.values()))}\n"
+            f"{', '.join(bundle.precisions)}; none of it is picked automatically{_reasons(list(passed.values()))}\n"
             f"  Name a precision, or export one that it runs: {', '.join(entry.precisions)}"
         )
     reasons = [passed[name] for name in runnable[: runnable.index(fit[0])]]

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import List, Optional
 
+from edge.arguments import CommandParser, points, positive_int
+
 _EPILOG = """\
 Two engines are built, one in half precision and one in int8, timed in turns, and the faster one that holds
 the accuracy budget is written into the bundle: the file `engine`, and `engine.json` beside it, which says
@@ -14,32 +16,13 @@ for which TensorRT, GPU and model it was made. An engine runs nowhere else.
 
   python -m export.tensorrt --bundle=bundles/a
   python -m export.tensorrt --bundle=bundles/a --check
-  python -m export.tensorrt --bundle=bundles/a --dry-run --tensorrt_version=10.3.0   # on any machine
+  python -m export.tensorrt --bundle=bundles/a --dry_run --tensorrt_version=10.3.0   # on any machine
   python -m export.tensorrt --bundle=bundles/a --tensorrt_version=8.2                # JetPack 4.6: a trtexec command
 """
 
-# Of `plan.PRECISIONS` and `plan.CALIBRATORS`, which are not imported here so that --help answers at once.
-_PRECISIONS, _CALIBRATORS = ("auto", "fp16", "int8"), ("qdq", "implicit")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} was given; a whole number from 1 is expected")
-    return int(text)
-
-
-def _points(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} was given; points from 0 to 100 are expected")
-    return value
-
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m export.tensorrt",
         description=__doc__,
         epilog=_EPILOG,
@@ -47,24 +30,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--bundle", type=Path, required=True, metavar="FOLDER", help="the bundle, as export wrote it")
     parser.add_argument(
-        "--precision", choices=_PRECISIONS, default="auto", help="auto builds both and keeps one (default: %(default)s)"
+        "--precision",
+        choices=("auto", "fp16", "int8"),
+        default="auto",
+        help="auto builds both and keeps one (default: %(default)s)",
     )
     parser.add_argument(
         "--calibrator",
-        choices=_CALIBRATORS,
+        choices=("qdq", "implicit"),
         default="qdq",
         help="where int8 scales come from: the int8 model's Q/DQ nodes, or calibration.json through TensorRT's "
         "calibrator, which 11 no longer has (default: %(default)s)",
     )
-    parser.add_argument("--max_batch", type=_count, metavar="N", help="largest batch, tuned for (default: 1)")
+    parser.add_argument("--max_batch", type=positive_int, metavar="N", help="largest batch, tuned for (default: 1)")
     parser.add_argument(
         "--max_drop",
-        type=_points,
+        type=points,
         metavar="POINTS",
         help="points of top-1 that may be lost against fp32 (default: what the bundle records, or 0.5)",
     )
-    parser.add_argument("--iterations", type=_count, default=100, metavar="N", help="timed runs (default: %(default)s)")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and build nothing")
+    parser.add_argument(
+        "--iterations", type=positive_int, default=100, metavar="N", help="timed runs (default: %(default)s)"
+    )
+    parser.add_argument("--dry_run", action="store_true", help="print the plan and build nothing")
     parser.add_argument("--check", action="store_true", help="load and run the engine that is there, build nothing")
     parser.add_argument(
         "--tensorrt_version", metavar="X", help="plan for this release, like 10.3.0 or rtx (default: the installed one)"

@@ -33,7 +33,7 @@ def find_tensorrt() -> Any:
             f"TensorRT's Python module cannot be imported: {error}\n"
             f"  On a Jetson it comes with JetPack: sudo apt install nvidia-jetpack, and a virtual environment made by\n"
             f"  python3 -m venv --system-site-packages. Elsewhere: pip install -r edge/requirements-tensorrt.txt\n"
-            f"  To see the plan on a machine without it: --dry-run --tensorrt_version=10.3.0"
+            f"  To see the plan on a machine without it: --dry_run --tensorrt_version=10.3.0"
         ) from None
 
 

@@ -46,7 +46,7 @@ def version_number(version: Tuple[int, int, int]) -> int:
     return major * (1_000 if major < 10 else 10_000) + minor * 100 + patch
 
 
-def write(scales: Mapping[str, float], version: Tuple[int, int, int] = DEFAULT_VERSION) -> str:
+def to_text(scales: Mapping[str, float], version: Tuple[int, int, int] = DEFAULT_VERSION) -> str:
     """Return the text of a cache.
 
     Args:
@@ -75,7 +75,7 @@ def _bits(name: str, scale: float) -> bytes:
     return bits
 
 
-def read(text: str) -> Cache:
+def parse(text: str) -> Cache:
     """Return what a cache holds.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 from edge.errors import EdgeError
-from export.tensorrt.cache import write as write_cache
+from export.tensorrt.cache import to_text
 from export.tensorrt.versions import parse_version
 
 CALIBRATION_FILE = "calibration.json"
@@ -42,7 +42,7 @@ def read_scales(bundle: Path, model_sha256: str) -> Dict[str, float]:
 def cache_of(scales: Dict[str, float], version: str) -> bytes:
     """Return scales as the calibration cache of a TensorRT release; one of another release is ignored."""
     major, minor, patch = (*parse_version(version), 0)[:3]
-    return write_cache(scales, (major, minor, patch)).encode()
+    return to_text(scales, (major, minor, patch)).encode()
 
 
 def make_calibrator(trt: Any, finished: bytes) -> Any:

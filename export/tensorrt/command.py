@@ -109,7 +109,7 @@ def open_device(version: str) -> Device:
     if trt.__version__ != version:
         raise EdgeError(
             f"--tensorrt_version={version} was given; the installed one is {trt.__version__}\n"
-            f"  Leave it out to build here, or add --dry-run to see the plan only"
+            f"  Leave it out to build here, or add --dry_run to see the plan only"
         )
     return Device(trt, make_logger(trt), Cuda())
 

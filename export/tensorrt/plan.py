@@ -12,17 +12,14 @@ from export.tensorrt.calibration import read_scales
 from export.tensorrt.onnx_header import OnnxHeader, read_header
 from export.tensorrt.versions import Release, release_of
 
-PRECISIONS = ("auto", "fp16", "int8")
-CALIBRATORS = ("qdq", "implicit")
-
 
 @dataclass(frozen=True)
 class Wish:
     """What the user asked for.
 
     Attributes:
-      precision: of `PRECISIONS`.
-      calibrator: of `CALIBRATORS`: where int8 scales come from, the Q/DQ nodes of the int8 model or calibration.json.
+      precision: "auto", "fp16" or "int8".
+      calibrator: where int8 scales come from: "qdq", the int8 model's Q/DQ nodes, or "implicit", calibration.json.
       max_batch: the largest batch the engine takes; None for 1, or what the file fixes.
       max_drop: points of top-1 that may be lost; None for what the bundle records.
     """

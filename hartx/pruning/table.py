@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from hartx import config as configs
+from hartx.blocks import markdown_table
 from hartx.errors import HartxError
 from hartx.pruning.record import read_plan, top1_change
 
 COLUMNS = ("run", "protocol", "parameters", "GFLOPs", "float32 weights, MB", "top-1", "recordings")
 
 
-def row(workdir: Path) -> str:
-    """Return one Markdown row of a pruned run that was evaluated: before, after and change in each column.
+def row(workdir: Path) -> list[str]:
+    """Return the cells of a pruned run that was evaluated: before, after and change in each column.
 
     Raises:
       HartxError: if the run prunes no other or was not evaluated.
@@ -28,7 +29,7 @@ def row(workdir: Path) -> str:
     if "after" not in plan:
         raise HartxError(f"{workdir} was not evaluated yet; finish it: python main.py --workdir={workdir}")
     before, after = plan["before"], plan["after"]
-    cells = [
+    return [
         f"`{config.name}`, seed {config.seed}",
         config.protocol,
         _cell(before, after, "parameters", 1.0, ",.0f"),
@@ -37,13 +38,11 @@ def row(workdir: Path) -> str:
         _accuracy(plan),
         str(after["clips"]),
     ]
-    return "| " + " | ".join(cells) + " |"
 
 
 def table(workdirs: Sequence[Path]) -> str:
     """Return the whole Markdown table of some pruned runs, in their order, ending with a line break."""
-    rule = "|---|---" + "|---:" * (len(COLUMNS) - 2) + "|"
-    return "\n".join(["| " + " | ".join(COLUMNS) + " |", rule, *map(row, workdirs)]) + "\n"
+    return markdown_table(COLUMNS, map(row, workdirs), left=2)
 
 
 def _cell(before: dict[str, Any], after: dict[str, Any], field: str, scale: float, form: str) -> str:

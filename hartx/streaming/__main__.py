@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from datasets.errors import DatasetError
+from edge.arguments import CommandParser
 from edge.streaming import RELEASE_SHARE
 from hartx.errors import HartxError
 
@@ -41,7 +42,7 @@ def _count(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m hartx.streaming",
         description=__doc__,
         epilog=_EPILOG,

@@ -230,9 +230,9 @@ def test_a_stated_size_is_the_size_of_the_frames(make_bundle):
     "options, code, message",
     [
         (["--size=640"], 2, "--size"),
-        (["--size=64x48", "--clip=x.avi"], 2, "--size is of random frames"),
-        (["--size=64x48", "--inertial=x.npy"], 2, "--size is of random frames"),
-        (["--iterations=0"], 2, "at least 1"),
+        (["--size=64x48", "--clip=x.avi"], 2, "--size applies to random frames only"),
+        (["--size=64x48", "--inertial=x.npy"], 2, "--size applies to random frames only"),
+        (["--iterations=0"], 2, "a whole number from 1"),
         (["--compare", "--precision=int8"], 2, "--compare is --engine=all --precision=all"),
         (["--cpus=x"], 2, "CPUs like 0-3,6 are expected"),
         (["--engine=openvno"], 1, "did you mean 'openvino'"),

@@ -135,7 +135,7 @@ def test_a_clip_for_a_bundle_of_skeletons_is_refused(make_bundle, write_video, c
             ["--bundle=b", "--skeleton=1.npy", "--inertial=1.npy", "--inertial=2.npy"],
             "1 skeletons and 2 inertial files",
         ),
-        (["--bundle=b", "x.avi", "--threads=0"], "at least 1"),
+        (["--bundle=b", "x.avi", "--threads=0"], "a whole number from 1"),
         (["--bundle=b", "x.avi", "--frame_rate=-1"], "above 0"),
         (["--bundle=b", "x.avi", "--jsno"], "--jsno"),
     ],

@@ -255,8 +255,8 @@ def test_the_command_serves_until_it_is_told_to_stop(make_bundle):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--host="], "--host= --port=8000 cannot be listened to"),
-        (["--port=99999"], "--port=99999 cannot be listened to"),
+        (["--host="], "cannot listen on --host= --port=8000"),
+        (["--port=99999"], "--port=99999: there is no such address"),
         (["--host=no.such.host.invalid"], "--host=no.such.host.invalid"),
     ],
 )
@@ -269,7 +269,7 @@ def test_a_port_that_is_taken_is_named(make_bundle, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert serve.main([f"--bundle={make_bundle('rgb')}", f"--port={port}"]) == 1
-    assert f"--port={port} cannot be listened to: Address already in use" in capsys.readouterr().err
+    assert f"cannot listen on --host=127.0.0.1 --port={port}: Address already in use" in capsys.readouterr().err
 
 
 def test_what_is_not_installed_is_named(make_bundle, monkeypatch, capsys):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from export.inputs import ModelInput, model_inputs
 from export.steps import Steps
 from export.trace import reference, trace
 from hartx.data import Clip, input_specs
-from hartx.run import Run
+from hartx.run import Run, fingerprint
 from tests.export.random_network import random_network
 
 LABELS = ("wave", "clap", "throw", "push", "knock")
@@ -110,6 +111,12 @@ def traced_once(fusion, skeleton_only, monkeypatch):
     by_inputs = {len(e.inputs): e for e in (fusion, skeleton_only)}
     monkeypatch.setattr(onnx_graph, "trace", lambda _, inputs, opset: by_inputs[len(inputs)].traced)
     monkeypatch.setattr(export.exporter, "reference", lambda _, inputs: by_inputs[len(inputs)].reference)
+
+
+def write_plan(workdir: Path, names: Iterable[str]) -> None:
+    """Write the `run.json` of a run that was trained on recordings of these names."""
+    values = {"num_steps": 7, "steps_per_epoch": 1.0, "labels": LABELS, "train_recordings": fingerprint(names)}
+    (workdir / "run.json").write_text(json.dumps(values))
 
 
 def run_export(

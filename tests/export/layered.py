@@ -75,7 +75,7 @@ def network(inputs: tuple[ModelInput, ...], damaged: Sequence[str] = (), softmax
     float does not see it, and int8 has one step for all the other weights."""
     features = _graph(damaged, np.eye(FEATURES, dtype=np.float32), False)
     patterns = [{"depth": pattern(label)} for label in range(len(LABELS))]
-    found = Session(features).logits(to_feeds(inputs, patterns))
+    found = Session(features).output(to_feeds(inputs, patterns))
     return _graph(damaged, 10 * np.linalg.pinv(found).astype(np.float32), softmax)
 
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -33,13 +34,12 @@ from export.residual import residuals, video_convs
 from export.sensitivity_measure import check_int8
 from export.session import Session
 from export.tensorrt import cache
-from export.verify import verify
+from export.verification import verify
 from hartx.data import Recordings
 from hartx.data.source import RecordingSource
 from hartx.errors import HartxError
 from hartx.protocol import RecordingId, sides
-from hartx.run import fingerprint
-from tests.export.conftest import contents, run_export
+from tests.export.conftest import contents, run_export, write_plan
 
 # --- what a bundle holds ----------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ def test_calibration_file_names_training_recordings_and_its_model(fusion, tmp_pa
         if entry.name.endswith("_scale") and not entry.dims
     }
     assert scales == {f"{name}_scale": entry["scale"] for name, entry in calibration["tensors"].items()}
-    cached = cache.read((tmp_path / "a" / "calibration.cache").read_text()).scales
+    cached = cache.parse((tmp_path / "a" / "calibration.cache").read_text()).scales
     both = calibration["tensors"] | calibration["outputs"]
     assert cached == {name: entry["scale"] for name, entry in both.items()}
     # TensorRT computes in int8 without Q/DQ nodes only where it knows the scale of what a layer gives, too.
@@ -188,7 +188,7 @@ def test_graph_that_disagrees_with_the_model_is_refused(fusion):
     array.flat[0] += 0.05
     kernel.CopyFrom(onnx.numpy_helper.from_array(array, kernel.name))
     clips = [clip.inputs for clip in fusion.clips.load("train", ["a1_s1_t1", "a2_s1_t1"])]
-    sound, broken = Session(fusion.graph).logits, Session(damaged).logits
+    sound, broken = Session(fusion.graph).output, Session(damaged).output
     tolerance = Tolerance(absolute=1e-4, relative=0)
     assert parity.check(sound, fusion.reference, fusion.inputs, clips, tolerance).max_difference <= 1e-4
     with pytest.raises(ExportError, match="does not agree"):
@@ -243,7 +243,7 @@ def test_without_layers_for_int8_its_weights_are_stored_in_it(skeleton_only, tmp
     with pytest.raises(ExportError, match="there is no layer to measure"):
         check_int8(read_contents(tmp_path / "a"))
     float_again = onnx.load(tmp_path / "a" / "model.fp32.onnx")
-    with pytest.raises(ExportError, match="weights in int8 are expected"):
+    with pytest.raises(ExportError, match="only weights may be int8"):
         int8_checks.weights(float_again)
 
 
@@ -262,7 +262,7 @@ def test_same_run_may_be_exported_again_and_another_may_not(fusion, tmp_path, tr
 def test_folder_of_somebody_else_is_left_alone(fusion, tmp_path, traced_once):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "thesis.txt").write_text("two years")
-    with pytest.raises(ExportError, match="is no bundle"):
+    with pytest.raises(ExportError, match="exists and is not a bundle"):
         run_export(fusion, tmp_path / "a")
     assert contents(tmp_path / "a") == {"thesis.txt": b"two years"}
 
@@ -275,7 +275,7 @@ def test_bundle_needs_a_folder_of_its_own(fusion, traced_once):
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_traced(fusion, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(onnx_graph, "trace", lambda *_: pytest.fail("traced"))
-    with pytest.raises(ExportError, match=r"file is no folder that can be written"):
+    with pytest.raises(ExportError, match=r"file is not a writable folder"):
         run_export(fusion, tmp_path / "file" / "deep" / "bundle")
 
 
@@ -329,8 +329,6 @@ def test_unfinished_run_exits_1(tmp_path, capsys, monkeypatch):
 def test_command_exports(fusion, tmp_path, traced_once, monkeypatch, capsys):
     monkeypatch.setattr(hartx.run, "load_run", lambda _: fusion.run)
     monkeypatch.setattr(export.clips, "RunClips", lambda _: fusion.clips)
-    trained_on = fingerprint(entry.name for entry in fusion.clips.entries("train"))
-    (tmp_path / "run.json").write_text(json.dumps({"train_recordings": trained_on}))
     arguments = [f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}", "--formats=onnx-fp32,onnx-int8"]
     assert command.main([*arguments, "--calibration_clips=5"]) == 0
     assert "int8" in read_bundle(tmp_path / "b").precisions
@@ -338,14 +336,15 @@ def test_command_exports(fusion, tmp_path, traced_once, monkeypatch, capsys):
 
 
 def test_run_whose_recordings_changed_exits_1(fusion, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(hartx.run, "load_run", lambda _: fusion.run)
-    monkeypatch.setattr(export.clips, "RunClips", lambda _: fusion.clips)
-    (tmp_path / "run.json").write_text(json.dumps({"train_recordings": fingerprint(["a1_s1_t1"])}))
+    run = dataclasses.replace(fusion.run, workdir=tmp_path)
+    monkeypatch.setattr(hartx.run, "load_run", lambda _: run)
+    monkeypatch.setattr(export.clips, "open_recordings", lambda _: SimpleNamespace(names=lambda _: ["a1_s3_t1"]))
+    write_plan(tmp_path, ["a1_s1_t1"])
     assert command.main([f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}"]) == 1
     assert "not those that the run" in capsys.readouterr().err
 
 
-def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, monkeypatch):
+def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, tmp_path, monkeypatch):
     ids = tuple(RecordingId(f"a{a}_s{s}_t1", s) for s in (1, 2, 3) for a in (1, 2))
     records = [
         {
@@ -364,7 +363,8 @@ def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, monkeypatch)
         sides=sides("cross_subject", ids),
     )
     monkeypatch.setattr(export.clips, "open_recordings", lambda _: recordings)
-    clips = RunClips(skeleton_only.run.config)
+    write_plan(tmp_path, recordings.names("train"))
+    clips = RunClips(dataclasses.replace(skeleton_only.run, workdir=tmp_path))
     assert {(e.subject, e.label) for e in clips.entries("train")} == {(1, 0), (1, 1), (3, 0), (3, 1)}
     loaded = list(clips.load("train", ["a2_s3_t1", "a1_s2_t1"]))  # the second one is of the test side
     assert [(c.name, c.label) for c in loaded] == [("a2_s3_t1", 1)]

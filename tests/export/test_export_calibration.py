@@ -22,7 +22,7 @@ from export.inputs import to_feeds
 from export.quantize import plan
 from export.session import Session
 from hartx.data import Clip
-from hartx.run import fingerprint
+from tests.export.conftest import write_plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,10 +220,9 @@ def test_clip_that_nobody_chose_is_refused(fusion):
 
 
 def test_run_is_calibrated_on_the_recordings_it_was_trained_on(fusion, tmp_path):
-    entries = fusion.clips.entries("train")
-    written = {"train_recordings": fingerprint(entry.name for entry in entries)}
-    (tmp_path / "run.json").write_text(json.dumps(written))
-    check_trained_on(tmp_path, entries)
-    for others in (entries[1:], [*entries, *fusion.clips.entries("test")]):
+    trained, tested = ([entry.name for entry in fusion.clips.entries(side)] for side in ("train", "test"))
+    write_plan(tmp_path, trained)
+    check_trained_on(tmp_path, trained)
+    for others in (trained[1:], [*trained, *tested]):
         with pytest.raises(ExportError, match=r"not those that the run(.|\n)*raw_dir"):
             check_trained_on(tmp_path, others)

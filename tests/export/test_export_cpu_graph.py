@@ -98,7 +98,7 @@ def test_a_pool_in_int8_gives_the_very_same_numbers(fusion, scales):
     (pool,) = (node for node in graph.graph if node.op_type == "MaxPool")
     assert pool.inputs[0].producer().op_type == "DequantizeLinear"
     feeds = to_feeds(fusion.inputs, [clip.inputs for clip in fusion.clips.load("test")])
-    np.testing.assert_array_equal(Session(ir.to_proto(graph)).logits(feeds), Session(before).logits(feeds))
+    np.testing.assert_array_equal(Session(ir.to_proto(graph)).output(feeds), Session(before).output(feeds))
 
 
 def test_a_pool_that_a_float_layer_reads_too_stays_in_float(fusion, scales):
@@ -109,7 +109,7 @@ def test_a_pool_that_a_float_layer_reads_too_stays_in_float(fusion, scales):
     assert {use.node.op_type for use in pool.outputs[0].uses()} == {"Conv", "QuantizeLinear"}  # else it shows nothing
     pool_in_int8(graph)
     feeds = to_feeds(fusion.inputs, [clip.inputs for clip in fusion.clips.load("test")])
-    np.testing.assert_array_equal(Session(ir.to_proto(graph)).logits(feeds), Session(before).logits(feeds))
+    np.testing.assert_array_equal(Session(ir.to_proto(graph)).output(feeds), Session(before).output(feeds))
 
 
 def test_on_a_cpu_every_convolution_is_int8_and_the_answer_is_nearly_that_of_float(fusion, scales):
@@ -120,7 +120,7 @@ def test_on_a_cpu_every_convolution_is_int8_and_the_answer_is_nearly_that_of_flo
     assert all(constant(behind_qdq(conv.inputs[1])).dtype == np.int8 for conv in convs)
     assert kernel_size(convs[0]) == (7, 4, 4)
     feeds = to_feeds(fusion.inputs, [clip.inputs for clip in fusion.clips.load("test")])
-    expected, found = fusion.reference(feeds), Session(model).logits(feeds)
+    expected, found = fusion.reference(feeds), Session(model).output(feeds)
     assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
     (name,) = (entry.name for entry in model.graph.initializer if "_folded" in entry.name and len(entry.dims) == 5)
     assert len({entry.name for entry in model.graph.initializer}) == len(model.graph.initializer)

@@ -74,7 +74,7 @@ def quantized_layers(model: onnx.ModelProto) -> set[str]:
 
 def int8_of(model, inputs, run, **options) -> tuple[Product, str]:
     """Return the int8 product of a float model, and what was printed."""
-    compute, console = Session(model).logits, Console(file=io.StringIO(), width=200)
+    compute, console = Session(model).output, Console(file=io.StringIO(), width=200)
     checked = [clip.inputs for clip in Patterns().load("train", ["a1_s1_t1", "a2_s1_t1"])]
     options = Options(**{"calibration_clips": 15, "calibrator": "max", **options})
     base = Product(model.SerializeToString(), compute, "", onnx=model)

@@ -119,7 +119,7 @@ def test_weights_in_int8_cost_little_and_have_a_scale_for_each_direction(fusion,
         entry.name: np.random.default_rng(0).normal(size=(3, *entry.shape)).astype(np.float32)
         for entry in fusion.inputs
     }
-    expected, found = Session(fusion.graph).logits(feeds), Session(ir.to_proto(graph)).logits(feeds)
+    expected, found = Session(fusion.graph).output(feeds), Session(ir.to_proto(graph)).output(feeds)
     assert 0 < np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
 
 
@@ -153,7 +153,7 @@ def test_openvino_reads_int8_weights_of_an_lstm_beside_int8_convolutions(fusion,
         entry.name: np.random.default_rng(0).normal(size=(3, *entry.shape)).astype(np.float32)
         for entry in fusion.inputs
     }
-    expected = Session(model).logits(feeds)
+    expected = Session(model).output(feeds)
     # In int8 as `edge` and everybody else runs it; in float32 as the exporter judges it.
     ways = {
         "in int8": lambda: in_openvino(model, feeds, tmp_path),

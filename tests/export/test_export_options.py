@@ -47,7 +47,7 @@ def test_softmax_in_the_graph_is_the_softmax_of_the_device(seed, temperature, ba
     structure.check(model)
     assert [output.name for output in model.graph.outputs] == [head.output] == ["probabilities"]
     feeds = {"x": np.random.default_rng(seed).normal(size=(batch, 3)).astype(np.float32)}
-    logits, found = Session(ir.to_proto(plain)).logits(feeds), Session(ir.to_proto(model)).logits(feeds)
+    logits, found = Session(ir.to_proto(plain)).output(feeds), Session(ir.to_proto(model)).output(feeds)
     np.testing.assert_allclose(found, softmax(logits / temperature), atol=1e-5)
     np.testing.assert_allclose(head.of_logits(logits), softmax(logits / temperature))
     np.testing.assert_allclose(head.of_traced(logits), found, atol=1e-5)
@@ -91,7 +91,7 @@ def test_a_fixed_batch_has_no_dynamic_shape_and_takes_any_number_of_clips_here(b
     feeds = {"x": np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)}
     session = Session(proto)
     assert session.batch == batch
-    np.testing.assert_allclose(session.logits(feeds), Session(ir.to_proto(plain)).logits(feeds), rtol=1e-6)
+    np.testing.assert_allclose(session.output(feeds), Session(ir.to_proto(plain)).output(feeds), rtol=1e-6)
 
 
 def test_a_shape_that_depends_on_the_data_is_refused_in_a_fixed_batch_only():

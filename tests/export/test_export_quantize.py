@@ -172,7 +172,7 @@ def test_restored_weights_are_within_half_a_step(channels, exponent, seed, blank
 
 def test_int8_logits_are_close_to_float(fusion, quantized):
     feeds = to_feeds(fusion.inputs, [clip.inputs for clip in fusion.clips.load("train")])
-    exact, approximate = Session(fusion.graph).logits(feeds), Session(ir.to_proto(quantized)).logits(feeds)
+    exact, approximate = Session(fusion.graph).output(feeds), Session(ir.to_proto(quantized)).output(feeds)
     assert 0 < np.abs(exact - approximate).max() < 0.2 * np.abs(exact).max()
 
 

@@ -23,7 +23,7 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
-from export.half import convert, stay_float
+from export.fp16 import convert, stay_float
 from tests.export.tensorrt_bundle import make_model, write_bundle
 
 PACKAGE = "tensorrt-rtx==1.7.1.116"

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -26,7 +27,7 @@ from configs.base import get_config
 from edge import ActionRecognizer
 from edge.bundle import read_bundle
 from edge.errors import EdgeError
-from export import stablehlo
+from export import sensitivity, stablehlo
 from export.calibration import int8_scale
 from export.cpu_graph import for_cpu
 from export.exporter import export as write_bundle
@@ -36,11 +37,11 @@ from export.layers import layer_names
 from export.session import Session
 from export.steps import Steps
 from export.trace import reference
-from export.verify import verify
+from export.verification import verify
 from hartx.data import input_specs
 from hartx.models.conv3d import Conv3D
 from hartx.run import Run
-from tests.export.conftest import LABELS, MadeUpClips
+from tests.export.conftest import LABELS, MadeUpClips, write_plan
 from tests.export.damage import DAMAGE, append_byte, edit_json, edit_model, nudge_a_weight
 
 EVERY = ",".join(row.name for row in FORMATS)
@@ -183,7 +184,7 @@ def test_the_ir_is_in_int8_from_the_stem_on_and_says_what_it_is(whole, run, clip
     ranges |= {name: entry["range"] for name, entry in tensors.items()}
     base = onnx.load(whole[0] / "model.fp32.onnx")
     source = for_cpu(base, layer_names(base), lambda name: int8_scale(ranges[name]))
-    expected = Session(source).logits(feeds)
+    expected = Session(source).output(feeds)
     step = np.abs(expected).max() / 127  # of what is rounded the other way
     np.testing.assert_allclose(found, expected, atol=4 * step)
     assert np.abs(expected - reference(run.model, inputs)(feeds)).max() > 0
@@ -273,6 +274,16 @@ def test_command_ends_with_0_or_1_and_a_table(bundle, run, clips, monkeypatch, c
     assert command.main([f"--bundle={bundle}"]) == 1
     out = capsys.readouterr().out
     assert "FAIL" in out and "1 of 1 checks failed" in out
+
+
+def test_recordings_that_a_run_was_not_trained_on_are_refused(run, bundle, tmp_path, monkeypatch, capsys):
+    write_plan(tmp_path, ["a1_s1_t1"])
+    there = dataclasses.replace(run, workdir=tmp_path)
+    monkeypatch.setattr(hartx.run, "load_run", lambda _: there)
+    monkeypatch.setattr(export.clips, "open_recordings", lambda _: SimpleNamespace(names=lambda _: ["a1_s3_t1"]))
+    for main in (command.main, sensitivity.main):
+        assert main([f"--bundle={bundle}", f"--workdir={tmp_path}"]) == 1
+        assert "not those that the run" in capsys.readouterr().err
 
 
 def test_no_bundle_and_no_run_are_one_message(tmp_path, capsys):

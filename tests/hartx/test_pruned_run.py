@@ -100,10 +100,10 @@ def test_the_comparison_holds_what_the_reports_hold(source, pruned, tmp_path):
     for field in ("parameters", "flops", "macs", "clips", "top1"):
         assert (plan["before"][field], plan["after"][field]) == (before[field], report[field])
     assert plan["after"]["weights_bytes"] == 4 * sum(value.size for value in arrays(pruned[0]).values())
-    row = table.row(pruned[0])
-    assert f"{before['parameters']:,} → {report['parameters']:,}" in row and "`small_pruned`, seed 0" in row
-    head, rule, *rows = table.table([pruned[0], pruned[0]]).splitlines()
-    assert rows == [row, row] and head.count("|") == rule.count("|") == row.count("|")
+    cells = table.row(pruned[0])
+    assert cells[0] == "`small_pruned`, seed 0"
+    assert cells[2].startswith(f"{before['parameters']:,} → {report['parameters']:,} ")
+    assert table.table([pruned[0], pruned[0]]).splitlines()[2:] == ["| " + " | ".join(cells) + " |"] * 2
 
 
 def test_fine_tuning_starts_from_what_is_kept(source, pruned):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from export import structure
 from export.errors import ExportError
-from export.half import HALF_MAX, HEADROOM, convert, float_tensors, rounded, stay_float
+from export.fp16 import HALF_MAX, HEADROOM, convert, float_tensors, rounded, stay_float
 from export.passes import constant
 from export.session import Session
 
@@ -67,8 +67,8 @@ def test_any_choice_of_nodes_gives_a_valid_graph_close_to_float(seed, batch, kep
     proto = ir.to_proto(graph)
     del proto.graph.value_info[:]
     x = random_input(seed, batch)
-    expected, found = Session(model).logits({"x": x}), Session(rounded(proto)).logits({"x": x})
-    assert Session(proto).logits({"x": x}).shape == expected.shape
+    expected, found = Session(model).output({"x": x}), Session(rounded(proto)).output({"x": x})
+    assert Session(proto).output({"x": x}).shape == expected.shape
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=5e-3)
     assert [entry.name for entry in proto.graph.output] == ["y"]
@@ -82,7 +82,7 @@ def test_the_judge_rounds_every_value_as_numpy_does(seed, gain):
     """ONNX Runtime alone does not round at all; then no parity of fp16 would mean anything."""
     model = network(gain)
     graph = ir.from_proto(model)
-    found = Session(rounded(halved(model, stay_float(graph, {})))).logits({"x": (x := random_input(seed))})
+    found = Session(rounded(halved(model, stay_float(graph, {})))).output({"x": (x := random_input(seed))})
     constants = {i.name: onnx.numpy_helper.to_array(i).astype(np.float16) for i in model.graph.initializer}
 
     def stored(values):
@@ -97,8 +97,8 @@ def test_the_judge_rounds_every_value_as_numpy_does(seed, gain):
 def test_rounding_is_seen():
     model, x = network(), random_input(0)
     graph = ir.from_proto(model)
-    found = Session(rounded(halved(model, stay_float(graph, {})))).logits({"x": x})
-    assert 1e-5 < np.abs(found - Session(model).logits({"x": x})).max() < 5e-3
+    found = Session(rounded(halved(model, stay_float(graph, {})))).output({"x": x})
+    assert 1e-5 < np.abs(found - Session(model).output({"x": x})).max() < 5e-3
 
 
 def test_sums_stay_float_and_so_does_what_would_overflow():
@@ -115,13 +115,13 @@ def test_sums_stay_float_and_so_does_what_would_overflow():
 def test_without_that_the_output_is_lost_and_with_it_right():
     x = random_input(1)
     model = network(gain=3e4)
-    expected = Session(model).logits({"x": x})
+    expected = Session(model).output({"x": x})
     graph = ir.from_proto(model)
     kept = stay_float(graph, ranges_of(model, x))
     named = ir.to_proto(graph)
     sums = {name for name, reason in kept.items() if reason != "range"}
-    careless = Session(rounded(halved(named, sums))).logits({"x": x})
-    careful = Session(rounded(halved(named, kept))).logits({"x": x})
+    careless = Session(rounded(halved(named, sums))).output({"x": x})
+    careful = Session(rounded(halved(named, kept))).output({"x": x})
     assert not np.isfinite(careless).all() or np.abs(careless - expected).max() > 0.1
     np.testing.assert_allclose(careful, expected, atol=5e-3)
 
@@ -183,7 +183,7 @@ def test_an_lstm_computes_in_float_from_weights_stored_in_float16():
     assert sorted(a.size for a in stored.values()) == [32, 64, 64]
     assert all(a.dtype == np.float16 for a in stored.values())
     x = {"x": rng.normal(size=(3, 2, 4)).astype(np.float32)}
-    found, expected = Session(rounded(proto)).logits(x), Session(model).logits(x)
+    found, expected = Session(rounded(proto)).output(x), Session(model).output(x)
     assert 0 < np.abs(found - expected).max() < 5e-3
 
 

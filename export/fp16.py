@@ -62,8 +62,8 @@ def make_fp16(job: Job) -> Product:
         model = onnx_graph.to_proto(graph)
         for_range = sorted(name for name, reason in kept.items() if reason == "range")
         note.text = f"{len(kept)} of {len(base.graph.node)} nodes stay in float32, {len(for_range)} for their range"
-    compute = Session(rounded(model)).logits
-    found = parity.check(compute, Session(base).logits, job.inputs, job.checked, tolerance)
+    compute = Session(rounded(model)).output
+    found = parity.check(compute, Session(base).output, job.inputs, job.checked, tolerance)
     details = {
         "largest_value": {"tensor": widest, "magnitude": ranges[widest], "limit": HALF_MAX, "headroom": HEADROOM},
         "float32_nodes": dict(sorted(kept.items())),
