@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple
 
 
@@ -54,6 +55,18 @@ def points(text: str) -> float:
     if value is None or not 0 <= value <= 100:
         raise argparse.ArgumentTypeError(f"{text!r} was given; points from 0 to 100 are expected")
     return value
+
+
+def some_name(text: str) -> str:
+    """Return a value that names a file, a folder or a source."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name was given; is a variable of the shell not set?")
+    return text
+
+
+def some_path(text: str) -> Path:
+    """Return a value that names a file or a folder."""
+    return Path(some_name(text))
 
 
 def _number(text: str) -> Optional[float]:

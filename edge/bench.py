@@ -30,7 +30,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
-from edge.arguments import CommandParser, positive_float, positive_int
+from edge.arguments import CommandParser, positive_float, positive_int, some_path
 from edge.bench_table import as_text
 from edge.bundle import Bundle, read_bundle
 from edge.cold_start import ColdStart, measure_cold_start
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--power_s", type=positive_float, default=5.0, help="seconds of each power measurement, on a Jetson (5)"
     )
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the result here, too")
+    parser.add_argument("--json", metavar="FILE", type=some_path, help="write the result here, too")
     return parser
 
 
@@ -98,8 +98,6 @@ def _inputs(args: argparse.Namespace) -> InputChoice:
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.json == Path(""):
-        raise EdgeError("--json= was given without a file; is a variable of the shell not set?")
     if args.json and not args.json.absolute().parent.is_dir():
         raise EdgeError(f"{args.json} cannot be written: there is no folder {args.json.parent}")
     check_not_read([args.json], [args.clip, args.skeleton, args.inertial])

@@ -19,7 +19,7 @@ from typing import Any, Optional, Sequence
 from rich.console import Console
 
 from edge.annotate import annotate
-from edge.arguments import CommandParser, positive_float
+from edge.arguments import CommandParser, positive_float, some_name, some_path
 from edge.command import add_model_options, run_command
 from edge.events import Ended, Notice, Started, StreamEvent, as_dict
 from edge.files import check_not_read
@@ -53,8 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     add_stream_options(parser)
     parser.add_argument("--display", action="store_true", help="show it in a window; q, Esc or closing it ends")
     parser.add_argument("--show_skeleton", action="store_true", help="draw the skeleton, too")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="write the annotated video: .mp4, .mkv or .avi")
-    parser.add_argument("--jsonl", metavar="FILE", help="write all events, one JSON object a line; - is stdout")
+    parser.add_argument(
+        "--record", type=some_path, metavar="FILE", help="write the annotated video: .mp4, .mkv or .avi"
+    )
+    parser.add_argument(
+        "--jsonl", type=some_name, metavar="FILE", help="write all events, one JSON object a line; - is stdout"
+    )
     return parser
 
 

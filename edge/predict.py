@@ -20,7 +20,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from edge.arguments import CommandParser, positive_float
+from edge.arguments import CommandParser, positive_float, some_path
 from edge.bundle import Bundle
 from edge.command import add_model_options, report, run_command
 from edge.errors import EdgeError
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--skeleton_rate", type=positive_float, metavar="HZ", help="instead of the file's own")
     parser.add_argument("--inertial_rate", type=positive_float, metavar="HZ", help="which no file tells")
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write a report there, and go on with one")
+    parser.add_argument("--output", type=some_path, metavar="FOLDER", help="write a report there, and go on with one")
     parser.add_argument(
         "--visualize", action="store_true", help="watch each as a stream, write annotated videos and timelines, too"
     )

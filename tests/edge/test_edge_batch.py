@@ -17,8 +17,10 @@ import pytest
 import edge
 from edge import ActionRecognizer, predict
 from edge.events import Ended, Latency, Predicted
+from edge.items import Item
 from edge.media import read_video
 from edge.recognizer import Score
+from edge.report import Report
 from edge.timeline import draw_timeline
 
 
@@ -349,3 +351,54 @@ def test_a_curve_is_high_where_its_action_is_probable():
 def test_a_stream_of_any_length_has_a_timeline(count):
     picture = draw_timeline([predicted(0.1 * i, wave=0.6, clap=0.4) for i in range(count)], [], 0.5)
     assert picture.shape[1] == 1400 and (picture != 255).any()
+
+
+def test_a_recording_is_made_again_if_any_file_of_it_was_changed(
+    make_bundle, write_video, skeletons, tmp_path, monkeypatch
+):
+    clip, joints = write_video(), tmp_path / "s.npy"
+    np.save(joints, skeletons)
+    arguments = [f"--bundle={make_bundle('rgb', 'skeleton')}", str(clip), f"--skeleton={joints}"]
+    made = []
+    real = predict.predict_files
+    monkeypatch.setattr(predict, "predict_files", lambda r, item, a: made.append(item.key) or real(r, item, a))
+    for change in (lambda: None, lambda: os.utime(clip, (1, 1)), lambda: np.save(joints, skeletons[:20])):
+        change()
+        for _ in range(2):
+            assert predict.main([*arguments, f"--output={tmp_path / 'out'}"]) == 0
+    assert len(made) == 3
+
+
+@pytest.mark.parametrize("what", ["bundle_sha256", "engine", "settings: visualize"])
+def test_a_report_by_another_bundle_engine_or_rule_is_not_gone_on_with(
+    make_bundle, edit_bundle, write_video, tmp_path, capsys, what
+):
+    folder, out = make_bundle("rgb"), tmp_path / "out"
+    arguments = [f"--bundle={folder}", str(write_video()), f"--output={out}", "--visualize"]
+    assert predict.main(arguments) == 0
+    if what == "bundle_sha256":
+        edit_bundle(folder, lambda values: values.update(temperature=2.0))
+    elif what == "engine":
+        text = (out / "report.jsonl").read_text()
+        (out / "report.jsonl").write_text(text.replace('"engine": "', '"engine": "another-', 1))
+    else:
+        arguments.append("--threshold=0.9")
+    assert predict.main(arguments) == 1
+    assert f"other {what}" in capsys.readouterr().err.replace("another", "other")
+
+
+def test_a_picture_that_nobody_drew_here_is_not_drawn_over(make_bundle, write_video, tmp_path, capsys):
+    clip = write_video("walk.avi", frames=60)
+    (tmp_path / "walk.png").write_bytes(b"mine")
+    assert predict.main([f"--bundle={make_bundle('rgb')}", str(clip), f"--output={tmp_path}", "--visualize"]) == 1
+    assert "walk.png is there already and was not drawn here" in capsys.readouterr().err
+    assert (tmp_path / "walk.png").read_bytes() == b"mine"
+
+
+def test_a_row_is_in_the_file_as_soon_as_it_is_known(make_bundle, tmp_path):
+    """Who is killed then has lost at most the recording that is under way."""
+    item = Item("a.avi", None, None)
+    report = Report(tmp_path, ActionRecognizer.from_bundle(make_bundle("rgb")), {}, [item])
+    report.add({"clip": "a.avi"})
+    assert rows_of(tmp_path)[1] == [{"clip": "a.avi"}]
+    report.close()

@@ -13,11 +13,14 @@ import pytest
 
 import edge
 from edge import bench, cold_start
+from edge import measure_stream as measure_stream_module
 from edge.bundle import read_bundle
 from edge.cold_start import ColdStart, measure_cold_start
+from edge.command import cpu_list
 from edge.engines import EngineOptions
 from edge.engines.choice import choose
 from edge.errors import EdgeError
+from edge.events import Latency, Predicted
 from edge.measure import InputChoice, Times, make_input, measure_times, percentiles
 from edge.measure_stream import Repeated, measure_stream
 from edge.recognizer import ActionRecognizer
@@ -372,3 +375,33 @@ def test_a_result_goes_through_a_link_and_to_a_device(tmp_path):
 def test_a_result_goes_to_stdout_by_its_device(run_python):
     code = "from edge import bench; from pathlib import Path; bench.write_json(Path('/dev/stdout'), {'a': 1})"
     assert json.loads(run_python("-c", code).stdout) == {"a": 1}
+
+
+def test_what_a_stream_did_is_what_its_events_say(make_bundle, monkeypatch):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("skeleton"), "onnxruntime", "fp32")
+    latency = Latency(12.0, 1.0, 2.0, 7.0, 1.0, 1.0)
+    said = [Predicted(t, 0.0, t, "wave", 0.9, (), (), latency, int(t), 2, ()) for t in (0.5, 3.0, 9.0)]
+    monkeypatch.setattr(ActionRecognizer, "stream", lambda *_, **__: iter(said))
+    resident_bytes = iter([100, 175])
+    monkeypatch.setattr(measure_stream_module, "status_bytes", lambda _: next(resident_bytes))
+    clip = make_input(recognizer.bundle, InputChoice())
+    times = measure_stream(recognizer, clip, rate_hz=None, seconds=10.0, stride=None)
+    assert (times.predictions, times.dropped_frames, times.stride, times.widest_stride) == (3, 9, 2, 2)
+    assert times.memory_growth_bytes == 75 and times.parts_ms["inference_ms"] == 7.0
+
+
+def test_clips_a_second_are_those_of_the_mean_time(make_bundle, tmp_path, quick, capsys):
+    (row,) = measured(make_bundle("skeleton"), tmp_path, ORT, "--precision=fp32")["rows"]
+    assert row["clips_per_s"] == pytest.approx(1000 / row["total_ms"]["mean"])
+    cells = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("onnxruntime")).split()
+    assert cells[bench_table_headings().index("file MiB")] == f"{row['size_bytes'] / 2**20:.1f}"
+
+
+def test_the_peak_is_the_largest_memory_there_was(monkeypatch, tmp_path):
+    (tmp_path / "status").write_text("Name:\tpython\nVmPeak:\t    9 kB\nVmHWM:\t    5 kB\nVmRSS:\t    3 kB\n\n")
+    monkeypatch.setattr(cold_start, "_STATUS", tmp_path / "status")
+    assert cold_start.peak_memory_bytes() == 5 * 1024
+
+
+def test_a_list_of_cpus_has_both_ends_of_each_range():
+    assert cpu_list("0-3,6") == (0, 1, 2, 3, 6)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import edge
+from edge import live
 from edge.outputs import Display
 
 PICTURE = np.zeros((48, 64, 3), np.uint8)
@@ -95,3 +96,11 @@ def test_an_opencv_without_windows_says_what_to_install(monkeypatch):
     monkeypatch.setattr(cv2, "namedWindow", fail)
     with pytest.raises(edge.EdgeError, match="pip install opencv-python"):
         Display()
+
+
+def test_q_ends_the_command(screen, make_bundle, write_video, monkeypatch):
+    monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None)
+    screen.key = ord("q")
+    arguments = [f"--bundle={make_bundle('rgb')}", f"--source={write_video(frames=90)}", "--every_frame", "--display"]
+    assert live.main(arguments) == 0
+    assert screen.shown == 1

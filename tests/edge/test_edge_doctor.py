@@ -11,7 +11,7 @@ import pytest
 
 from edge import device, doctor
 from edge.device import describe_device, l4t_release
-from edge.engines import CPU, ENGINES, INTEL_GPU, NVIDIA_GPU
+from edge.engines import CPU, ENGINES, INTEL_GPU, NVIDIA_GPU, processor
 from edge.engines import probe as probing
 from edge.engines.choice import find_engine
 from edge.engines.cuda import Gpu
@@ -172,3 +172,36 @@ def test_an_engine_with_a_wrong_answer_does_not_work(monkeypatch):
     monkeypatch.setattr(OnnxRuntimeEngine, "run", lambda self, inputs: np.zeros((1, 1, 1, 1, 1), np.float32))
     found = probing.probe(find_engine("onnxruntime"))
     assert not found["works"] and "adds 0 to 7 up to [0.0]" in found["why"]
+
+
+@pytest.mark.parametrize(("major", "jetpack"), [(32, "4"), (34, "5"), (35, "5"), (36, "6"), (38, "7"), (99, None)])
+def test_the_jetpack_is_that_of_the_release(jetson, major, jetpack):
+    (jetson / "etc/nv_tegra_release").write_text(f"# R{major} (release), REVISION: 4.1, GCID: 1\n")
+    assert describe_device(jetson).jetpack == jetpack
+
+
+def test_the_text_says_what_the_device_is(jetson, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(
+        "processor\t: 0\nvendor_id\t: x\nmodel name\t: Intel(R) N100\nflags\t\t: fpu avx2\n\n"
+    )
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    lines = doctor.as_text(describe_device(jetson), [], [], False).splitlines()
+    assert "memory    7.4 GiB, 5.5 GiB of it free" in lines and "Jetson    L4T 36.4.3, JetPack 6" in lines
+    assert any(line.startswith("processor Intel(R) N100, ") for line in lines)
+    assert "          fast arithmetic: avx2" in lines
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "exact"),
+    [
+        ("x86_64", "avx2", False),
+        ("x86_64", "avx2 avx_vnni", True),
+        ("AMD64", "avx512_vnni", True),
+        ("aarch64", "", True),
+    ],
+)
+def test_int8_is_doubted_on_x86_without_vnni(tmp_path, monkeypatch, machine, flags, exact):
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: fpu {flags}\n")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor.platform, "machine", lambda: machine)
+    assert processor.sums_int8_exactly() == exact

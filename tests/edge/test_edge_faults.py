@@ -15,8 +15,11 @@ import pytest
 import edge
 from edge import ActionRecognizer
 from edge.events import Predicted
+from edge.items import Item
 from edge.media import read_video
+from edge.recording import predict_files
 from edge.runtime import StreamOptions
+from edge.sampling import Track
 from edge.sources import VideoFileSource
 
 # How many files are damaged; HARTX_FUZZ=1000 makes a thousand of them.
@@ -222,7 +225,10 @@ def damage(data, rng):
 FUZZ = """
 import gc, json, os, sys, time
 from edge import ActionRecognizer, EdgeError
+from edge.items import Item
 from edge.media import read_video
+from edge.recording import predict_files
+from edge.sampling import Track
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
@@ -272,3 +278,17 @@ def test_damaged_files_are_an_error_or_a_result_and_nothing_leaks(write_video, m
     (_, _), (second, files), (third, files_then) = found["passes"]
     assert files_then < files + 10  # one a damaged file would be as many as these
     assert third - second < 8e6 + 20e3 * FUZZED
+
+
+def test_a_recording_of_a_variable_rate_is_predicted_by_its_own_times_unless_a_rate_is_given(encode, make_bundle):
+    times_ms = [*range(0, 1000, 33)][:30]
+    times_ms += [times_ms[-1] + 100 * (i + 1) for i in range(30)]
+    path = encode("a.mkv", pictures(60), "ffv1", "bgr0", times_ms, rate=30)
+    recording = read_video(path)
+    recognizer = ActionRecognizer.from_bundle(make_bundle("rgb"))
+    by_times = recognizer.predict(Track(recording.values, recording.time_s))
+    by_rate = recognizer.predict(recording.values)
+    assert by_times.top5 != by_rate.top5
+    for rate_hz, expected in ((None, by_times), (20.0, by_rate)):
+        rates_hz = {"frame": rate_hz, "skeleton": None, "inertial": None}
+        assert predict_files(recognizer, Item(str(path), None, None), rates_hz).top5 == expected.top5

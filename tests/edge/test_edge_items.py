@@ -86,3 +86,10 @@ def test_two_containers_of_one_name_are_told_apart_by_their_suffix():
     paths = ("x/a.avi", "x/a.mp4", "x/b.mp4")
     names = output_names([Item(path, None, None) for path in paths])
     assert len(set(names)) == 3 and names[0].endswith("x_a_avi") and names[1].endswith("x_a_mp4") and names[2] == "b"
+
+
+def test_the_ending_of_a_name_may_be_in_capitals(folders):
+    clips, skeletons = folders(clips=["IMG_1.MP4"], skeletons=["IMG_1.CSV"])
+    assert items_of_folders(clips, skeletons, None, "rgb") == [
+        Item(f"{clips}/IMG_1.MP4", f"{skeletons}/IMG_1.CSV", None)
+    ]

@@ -17,6 +17,8 @@ import edge
 from edge import ActionRecognizer, live
 from edge.annotate import annotate, picture_size
 from edge.events import Latency, Predicted, as_dict
+from edge.interrupt import stop_on_signals
+from edge.joints import KINECT20
 from edge.media import read_video
 from edge.outputs import JsonLines, VideoRecorder
 from edge.recognizer import Score
@@ -262,3 +264,71 @@ def test_the_summary_does_not_grow_and_shows_no_percentile_of_too_few():
     few.add(prediction())
     cells = [list(column.cells) for column in few.tables()[1].columns]
     assert cells[0][0] == "capture to result" and cells[3][0] == "-" and cells[4][0] == "12.00"
+
+
+def test_the_recorder_repeats_the_picture_before_a_gap(tmp_path):
+    recorder = VideoRecorder(tmp_path / "a.avi", 10.0)
+    for time_s, shade in ((0.0, 0), (0.4, 255)):
+        recorder.write(time_s, np.full((48, 64, 3), shade, np.uint8))
+    recorder.close()
+    assert [frame.mean() > 128 for frame in read_video(tmp_path / "a.avi").values] == [False] * 4 + [True]
+
+
+def test_a_line_is_there_at_once(tmp_path):
+    lines = JsonLines(str(tmp_path / "a.jsonl"))
+    lines.write({"kind": "start"})
+    assert json.loads((tmp_path / "a.jsonl").read_text()) == {"kind": "start"}
+    lines.close()
+
+
+def test_the_picture_has_the_colours_of_the_frame_and_of_depth_the_nearer_the_lighter():
+    image = np.full((480, 640, 3), (200, 20, 30), np.uint8)
+    assert annotate(look(image), None)[240, 320].tolist() == [30, 20, 200]  # BGR
+    depth = np.repeat(np.array([[1000, 4000, 0, 0]], np.uint16), 160, axis=1).repeat(480, axis=0)
+    near, far, nothing = (int(annotate(look(depth), None)[240, x, 0]) for x in (80, 240, 400))
+    assert near > far > nothing == 0
+
+
+def test_the_skeleton_stands_upright_and_its_left_is_blue():
+    joints = np.zeros((20, 3))
+    for index, name in enumerate(KINECT20):
+        joints[index, 0] = {"left": -0.4, "right": 0.4}.get(name.split("_")[0], 0.0)
+    joints[KINECT20.index("head"), 1], joints[KINECT20.index("left_foot"), 1] = 0.8, -0.6
+    corner = annotate(look(np.zeros((480, 640, 3), np.uint8), None, joints), None, True)[:192, 448:]
+    white, blue, red = (
+        (corner == colour).all(axis=2).nonzero() for colour in ((255,) * 3, (230, 140, 50), (60, 60, 230))
+    )
+    assert white[0].min() < 50 and blue[0].max() > 140 > white[0].max()
+    assert blue[1].mean() < 96 < red[1].mean()
+
+
+def test_the_summary_has_the_rate_of_the_frames_and_the_drops_of_the_last_prediction():
+    summary = StreamSummary()
+    assert summary.frame_rate_hz is None
+    for i in range(50):
+        summary.saw_frame(i / 20)
+        summary.add(prediction())
+    assert summary.frame_rate_hz == pytest.approx(20) and summary.dropped_frames == 3
+
+
+def test_the_rates_of_the_command_line_are_those_of_the_stream(make_bundle, monkeypatch):
+    given = {}
+
+    def stream(self, *_, **options):
+        given.update(options)
+        yield from ()
+
+    monkeypatch.setattr(ActionRecognizer, "stream", stream)
+    arguments = ["--source=a.mp4", "--frame_rate=10", "--skeleton_rate=20", "--inertial_rate=50"]
+    assert live.main([f"--bundle={make_bundle('rgb')}", *arguments]) == 0
+    assert [given[f"{kind}_rate_hz"] for kind in ("frame", "skeleton", "inertial")] == [10, 20, 50]
+    assert given["real_time"] is True
+
+
+def test_a_second_signal_ends_the_process_as_if_nobody_waited_for_the_first():
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_on_signals() as stop:
+        assert signal.getsignal(signal.SIGTERM) != before
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5) and stop.signal == signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) == before

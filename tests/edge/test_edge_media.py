@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge import sources
+from edge import media, sources
 from edge.checks import check_inertial
 from edge.errors import EdgeError
 from edge.media import read_depth, read_frames, read_inertial, read_skeleton, read_video
@@ -299,3 +300,94 @@ def test_the_duration_of_a_stream_is_the_header_s(write_video, monkeypatch, coun
 def test_a_device_file_is_a_camera(monkeypatch):
     with pytest.raises(EdgeError, match="source /dev/null: there is no camera that can be opened"):
         sources.open_source("/dev/null", "rgb", real_time=True)
+
+
+class Times:
+    """A capture whose frames come at given times, in milliseconds, whatever its header says."""
+
+    def __init__(self, times_ms, header_hz):
+        self._left, self._now_ms = list(times_ms), 0.0
+        self._says = {cv2.CAP_PROP_FRAME_COUNT: len(times_ms), cv2.CAP_PROP_FPS: header_hz}
+
+    def grab(self):
+        if not self._left:
+            return False
+        self._now_ms = self._left.pop(0)
+        return True
+
+    def retrieve(self):
+        return True, np.zeros((4, 6, 3), np.uint8)
+
+    def get(self, key):
+        return self._says.get(key, self._now_ms)
+
+
+def test_times_that_do_not_go_on_are_a_step_after_the_last(write_video, monkeypatch):
+    """As those of a damaged file, or of one that was joined of two."""
+    times_ms = [1000, 1040, 1040, 30, float("nan"), 1200]
+    monkeypatch.setattr(sources, "open_capture", lambda _: Times(times_ms, 25.0))
+    frames = iter(sources.VideoFileSource(write_video()).read, None)
+    assert [frame.time_s for frame in frames] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16, 0.2])
+
+
+def test_a_file_of_a_variable_rate_is_played_by_its_own_times_and_waiting_is_no_decoding(write_video, monkeypatch):
+    now = [7.0]
+    clock = SimpleNamespace(perf_counter=lambda: now[0], sleep=lambda s: now.__setitem__(0, now[0] + s))
+    monkeypatch.setattr(sources, "time", clock)
+    monkeypatch.setattr(sources, "open_capture", lambda _: Times([0, 100, 500, 600], 10.0))
+    frames = list(iter(sources.VideoFileSource(write_video(), real_time=True).read, None))
+    assert [frame.captured_s - 7 for frame in frames[:3]] == pytest.approx([0, 0.1, 0.5])
+    assert [frame.decode_ms for frame in frames] == pytest.approx([0] * 4, abs=1e-6)
+
+
+def test_a_rate_that_is_given_goes_before_that_of_depth(tmp_path, depth_frames):
+    path = tmp_path / "a_depth.mat"
+    pytest.importorskip("scipy.io").savemat(path, {"d_depth": depth_frames.transpose(1, 2, 0)})
+    assert sources.open_source(path, "depth", False).rate_hz == 30.0
+    assert sources.open_source(path, "depth", False, 15.0).rate_hz == 15.0
+
+
+def test_a_camera_is_let_go_before_it_is_opened_again(monkeypatch):
+    """A device has room for one."""
+    devices = []
+
+    class Device:
+        def __init__(self, *_):
+            self.free = not devices or devices[-1].released
+            self.released = False
+            devices.append(self)
+
+        def isOpened(self):  # noqa: N802  # OpenCV's name
+            return self.free
+
+        def set(self, *_):
+            return True
+
+        def get(self, *_):
+            return 30.0
+
+        def release(self):
+            self.released = True
+
+    monkeypatch.setattr(sources.cv2, "VideoCapture", Device)
+    source = sources.CameraSource(0)
+    assert source.reopen() and len(devices) == 2
+
+
+def test_a_header_that_is_wrong_is_corrected_by_the_times_of_the_frames(write_video, monkeypatch):
+    monkeypatch.setattr(media, "open_capture", lambda _: Times([i * 1000 / 15 for i in range(30)], 30.0))
+    recording = read_video(write_video())
+    assert recording.rate_hz == pytest.approx(15.0) and recording.time_s is None
+
+
+def test_a_pause_makes_a_rate_a_variable_one(write_video, monkeypatch):
+    times_ms = [i * 40 + 60 * (i >= 15) for i in range(30)]
+    monkeypatch.setattr(media, "open_capture", lambda _: Times(times_ms, 25.0))
+    np.testing.assert_allclose(read_video(write_video()).time_s * 1000, times_ms)
+
+
+def test_a_mark_of_the_byte_order_is_no_number(tmp_path, skeletons):
+    """As spreadsheets on Windows write it."""
+    lines = [",".join(map(str, row)) for row in skeletons.reshape(30, 60)]
+    (tmp_path / "a.csv").write_text("\n".join(lines), encoding="utf-8-sig")
+    np.testing.assert_allclose(read_skeleton(tmp_path / "a.csv").values, skeletons, rtol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,3 +91,38 @@ def test_the_real_model_sees_nobody_in_noise_and_needs_colour():
     with pytest.raises(EdgeError, match="colour"):
         skeleton(np.zeros((120, 160), np.uint16), 0.0)
     skeleton.close()
+
+
+@pytest.fixture
+def pose(monkeypatch):
+    """MediaPipe as far as it is used, that sees a standing person; its `seen` is how well, 0 to 1."""
+    made = SimpleNamespace(seen=0.9)
+
+    class Pose:
+        def __init__(self, model_complexity):
+            pass
+
+        def process(self, image):
+            world = standing_person()
+            places = pixels_of(world) / (640, 480)  # shares of the picture, as MediaPipe tells
+            return SimpleNamespace(
+                pose_world_landmarks=SimpleNamespace(landmark=[SimpleNamespace(x=x, y=y, z=z) for x, y, z in world]),
+                pose_landmarks=SimpleNamespace(
+                    landmark=[SimpleNamespace(x=x, y=y, visibility=made.seen) for x, y in places]
+                ),
+            )
+
+    module = SimpleNamespace(solutions=SimpleNamespace(pose=SimpleNamespace(Pose=Pose)))
+    monkeypatch.setitem(sys.modules, "mediapipe", module)
+    return made
+
+
+def test_what_mediapipe_sees_become_joints(pose):
+    joints = MediaPipeSkeleton()(np.zeros((480, 640, 3), np.uint8), 0.0)
+    world = standing_person()
+    np.testing.assert_allclose(joints, to_kinect20(world, pixels_of(world), 640, 480), atol=1e-5)
+
+
+def test_somebody_who_is_hardly_seen_is_nobody(pose):
+    pose.seen = 0.3
+    assert MediaPipeSkeleton()(np.zeros((480, 640, 3), np.uint8), 0.0) is None

@@ -141,3 +141,9 @@ def test_bench_shows_what_each_engine_draws(make_bundle, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert next(line for line in lines if line.startswith("onnxruntime")).split()[-2:] == ["6.0", "62"]
     assert "W and GPU %: by jetson-stats, the engine alone; idle 6.0 W" in lines
+
+
+def test_jetson_stats_is_asked_every_tenth_of_a_second():
+    meter = JetsonStats(Jtop)
+    meter.start()
+    assert meter._service.interval == 0.1  # seconds

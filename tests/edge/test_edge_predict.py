@@ -152,3 +152,21 @@ def test_an_unknown_name_ends_with_code_1_and_what_there_is(make_bundle, capsys,
     assert predict.main([f"--bundle={make_bundle('skeleton')}", "--skeleton=s.npy", option]) == 1
     err = capsys.readouterr().err
     assert err.startswith("error: ") and message in err and "Traceback" not in err
+
+
+def test_rates_that_are_given_go_before_those_of_the_files(make_bundle, write_video, skeletons, tmp_path, capsys):
+    """The video says 15 Hz, the skeletons 30."""
+    clip, joints = write_video(frames=12, colour=lambda i: (20 * i, 255 - 20 * i, 9 * i)), tmp_path / "a_skeleton.mat"
+    pytest.importorskip("scipy.io").savemat(joints, {"d_skel": skeletons.transpose(1, 2, 0)})
+    folder = make_bundle("rgb", "skeleton")
+    recognizer = ActionRecognizer.from_bundle(folder)
+    for given in ({}, {"frame": 60.0}, {"skeleton": 60.0}):
+        rates = [f"--{kind}_rate={rate_hz}" for kind, rate_hz in given.items()]
+        assert predict.main([f"--bundle={folder}", "--json", str(clip), f"--skeleton={joints}", *rates]) == 0
+        expected = recognizer.predict(
+            read_video(clip).values,
+            skeletons,
+            frame_rate_hz=given.get("frame", 15.0),
+            skeleton_rate_hz=given.get("skeleton", 30.0),
+        )
+        assert json.loads(capsys.readouterr().out)["confidence"] == pytest.approx(expected.confidence, rel=1e-5)

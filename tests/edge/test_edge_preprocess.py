@@ -332,3 +332,18 @@ def test_a_window_has_the_instants_of_its_video_or_else_of_its_first_modality():
     skeleton, depth = preprocess.SkeletonSpec(48), preprocess.DepthSpec(24)
     assert preprocess.window_frames({"skeleton": skeleton, "depth": depth}) == 24
     assert preprocess.window_frames({"skeleton": skeleton, "inertial": preprocess.InertialSpec(96)}) == 48
+
+
+@pytest.mark.parametrize(
+    ("depth_mm", "expected"), [(2500, 0.5), (2100, 0.75), (1700, 1), (1500, 1), (2900, 0.25), (3400, 0), (0, 0)]
+)
+def test_depth_becomes_half_at_the_body_and_one_a_range_before_it(depth_mm, expected):
+    frame = np.full((240, 320), depth_mm, np.uint16)
+    picture = preprocess.crop_depth(frame, preprocess.Body(120, 160, 2500), DepthSpec(1, range_m=0.8))
+    assert picture[32, 32] == pytest.approx(expected)
+
+
+def test_depth_is_the_mean_of_what_a_pixel_covers():
+    frame = np.where(np.arange(320) % 2, 2100, 2900).astype(np.uint16)[None].repeat(240, axis=0)
+    picture = preprocess.crop_depth(frame, preprocess.Body(120, 160, 2500), DepthSpec(1))
+    np.testing.assert_allclose(picture[20:44, 20:44], 0.5, atol=0.1)

@@ -276,3 +276,15 @@ def test_what_is_not_installed_is_named(make_bundle, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert serve.main([f"--bundle={make_bundle('rgb')}"]) == 1
     assert "pip install -r edge/requirements-server.txt" in capsys.readouterr().err
+
+
+def test_all_rates_that_are_sent_are_those_of_the_prediction(make_bundle, numpy_file, skeletons, samples):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("skeleton", "inertial"))
+    given = {"skeleton": numpy_file("s.npy", skeletons), "inertial": numpy_file("i.npy", samples)}
+    with served(recognizer) as address:
+        files = {kind: file(path) for kind, path in given.items()}
+        status, found = ask(address, "/predict", skeleton_rate=30, inertial_rate=160, **files)
+    assert status == 200, found
+    expected = recognizer.predict(None, skeletons, samples, skeleton_rate_hz=30, inertial_rate_hz=160)
+    assert found["confidence"] == expected.confidence
+    assert found["confidence"] != recognizer.predict(None, skeletons, samples, skeleton_rate_hz=30).confidence

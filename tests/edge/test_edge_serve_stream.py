@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from edge import ActionRecognizer
+from edge.events import Latency, Predicted
+from edge.runtime import StreamOptions
+from edge.service import _Watch
 from tests.edge.pictures import picture
 from tests.edge.serving import MOST_STREAMS, ConnectionClosed, known_warnings, served, told, ws_client
 
@@ -125,3 +130,24 @@ def test_streams_are_limited_and_one_that_has_gone_makes_room(make_bundle):
         assert code == 1000 and events == []
         for client in clients:
             client.close()
+
+
+def test_pictures_that_were_not_even_decoded_count_as_dropped(quick):
+    sent = []
+
+    class Socket:
+        async def send_json(self, values):
+            sent.append(values)
+
+    latency = Latency(12.0, 1.0, 2.0, 7.0, 1.0, 1.0)
+    event = Predicted(1.0, 0.0, 1.0, "wave", 0.9, (), (), latency, 3, 2, ())
+    watch = _Watch(Socket(), quick("rgb"), StreamOptions())
+    watch._source.skipped = 4
+    watch._runtime = SimpleNamespace(run=lambda: iter([event]))
+
+    async def watched():
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, watch._watch, loop)
+
+    asyncio.run(watched())
+    assert [values["dropped_frames"] for values in sent] == [7]

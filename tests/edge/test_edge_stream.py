@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge import ActionRecognizer, EdgeError, capture
 from edge.events import Ended, Notice, Predicted, Started, as_dict
-from edge.media import read_video
-from edge.runtime import StreamOptions
+from edge.feeds import clock_of, make_feed
+from edge.media import Recording, read_video
+from edge.runtime import StreamOptions, StreamRuntime
 from edge.sampling import Track, regular_track
 from edge.sources import Frame
 from edge.streaming import NONE, StreamRule, narrate
@@ -410,3 +412,54 @@ def test_a_track_that_begins_late_is_seen_from_then_on(make_bundle, skeletons):
     assert 299.9 < seen[0] < 300.7 and 309 < seen[-1] <= 310
     assert len(seen) > 15  # an instant is 0.55 s
     assert all(event.missing == ("skeleton",) for event in predictions if event.time_s < 299)
+
+
+def test_each_window_of_a_file_is_a_stride_behind_the_one_before(make_bundle, write_video):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("rgb"))
+    predictions = of(Predicted, recognizer.stream(write_video(frames=90), options=StreamOptions(stride=1)))
+    assert len(predictions) > 3 and {prediction.stride for prediction in predictions} == {1}
+
+
+def test_finding_a_skeleton_counts_as_preprocessing(make_bundle, write_video, skeletons):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("rgb", "skeleton"))
+
+    def find(image, time_s):
+        time.sleep(0.01)
+        return skeletons[0]
+
+    predictions = of(Predicted, recognizer.stream(write_video(frames=60, colour=busy), find))
+    assert min(prediction.latency.preprocess_ms for prediction in predictions) >= 10
+
+
+def test_a_narrower_stride_is_said_when_ten_predictions_have_held_it(make_bundle, write_video):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("rgb"))
+    first = of(Predicted, recognizer.stream(write_video(frames=60)))[0]
+    runtime = StreamRuntime(recognizer, Camera([]), {}, StreamOptions(stride=2))
+
+    def said(stride):
+        runtime._held = stride > 2
+        return [notice.text for notice in runtime._notices(replace(first, stride=stride))]
+
+    assert said(5)[0].startswith("the stride is 5, not 2: the engine takes")
+    assert [said(2) for _ in range(10)] == [[]] * 9 + [["the stride is 2"]]
+
+
+def test_what_was_seen_before_a_camera_went_is_shown_no_more(make_bundle, shorten, monkeypatch):
+    monkeypatch.setattr("edge.capture.RETRY_S", 0.15)
+    looks = []
+    list(shorten(make_bundle("rgb"), 0.4).stream(Camera([*images(40), None, *images(3)]), on_frame=looks.append))
+    assert any(look.prediction is not None for look in looks) and looks[-1].prediction is None
+
+
+def test_a_rate_that_is_given_goes_before_that_of_the_file(skeletons):
+    feed = make_feed("skeleton", Recording(skeletons, 30.0), 15.0, None)
+    assert len(list(feed.read(Frame(None, 1.0, 0.0, 0.0)))) == 16
+    clock = clock_of({"skeleton": Recording(skeletons, 30.0)}, {"skeleton": 15.0}, real_time=False)
+    assert (clock.rate_hz, clock.duration_s) == (15.0, 2.0)
+
+
+def test_a_source_is_closed_where_what_goes_with_it_does_not_fit(make_bundle):
+    camera = Camera(images(3))
+    with pytest.raises(EdgeError, match=r"\(5, 3, 3\) was given"):
+        ActionRecognizer.from_bundle(make_bundle("rgb", "skeleton")).stream(camera, np.zeros((5, 3, 3)))
+    assert camera.closed

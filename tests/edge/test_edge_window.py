@@ -205,3 +205,56 @@ def test_video_that_stops_stays_for_a_window_and_is_then_missing(make_bundle, de
             newest = inputs["video"][0, 0]
             np.testing.assert_array_equal(newest[-1], newest[frames - 2 - (instant - frames)])
     assert said == [((), True)] * (frames - 1) + [(("depth",), False)] * 2
+
+
+def test_a_skeleton_from_before_the_window_is_shown_no_more(make_bundle, skeletons):
+    window = SlidingWindow(read_bundle(make_bundle("rgb", "skeleton")), 1)
+    window.add_entry("skeleton", 0.0, skeletons[0])
+    shown = []
+    for i in range(7):
+        window.add((i + 0.5) * window.step_s, colours(1)[0])
+        shown.append(window.joints is not None)
+    assert shown == [True] * 4 + [False] * 3  # a window is 4 steps long
+
+
+def test_a_new_scene_has_nothing_of_the_skeletons_before_it(make_bundle, skeletons):
+    """Not even where the clock was set back: what is new would count as old."""
+    bundle = read_bundle(make_bundle("rgb", "skeleton"))
+    used, fresh = SlidingWindow(bundle, 1), SlidingWindow(bundle, 1)
+    used.add_entry("skeleton", 100.0, skeletons[0])
+    used.add(100.0, colours(1)[0])
+    used.reset()
+    for window in (used, fresh):
+        for i in range(4):
+            window.add_entry("skeleton", i * window.step_s, skeletons[9 + i])
+            window.add(i * window.step_s, colours(1)[0])
+    np.testing.assert_array_equal(used.take()[0]["skeleton"], fresh.take()[0]["skeleton"])
+
+
+def test_skeletons_from_before_the_window_are_not_kept(make_bundle, skeletons):
+    window = SlidingWindow(read_bundle(make_bundle("rgb", "skeleton")), 1)
+    for i in range(300):
+        window.add_entry("skeleton", i / 30, skeletons[i % 30])
+        if window.add(i / 30, colours(1)[0]) and window.due:
+            window.take()
+    assert len(window._others["skeleton"]._entries) < 100  # a window is 66 of them
+
+
+def test_depth_of_another_size_empties_the_ring(make_bundle, depth_frames):
+    recognizer = ActionRecognizer.from_bundle(make_bundle("depth"))
+    window = SlidingWindow(recognizer.bundle, 1)
+    for i in range(8):
+        window.add(i * window.step_s, depth_frames[i] if i < 4 else depth_frames[i, :40])
+    expected, _ = recognizer.prepare(depth_frames[4:8, :40])
+    np.testing.assert_array_equal(window.take()[0]["video"], expected["video"])
+
+
+def test_of_two_skeletons_of_the_same_time_the_first_counts(make_bundle, skeletons):
+    bundle = read_bundle(make_bundle("skeleton"))
+    once, twice = SlidingWindow(bundle, 1), SlidingWindow(bundle, 1)
+    for i in range(4):
+        for window in (once, twice):
+            window.add_entry("skeleton", i * window.step_s, skeletons[i])
+            window.add(i * window.step_s, None)
+        twice.add_entry("skeleton", i * twice.step_s, skeletons[20])
+    np.testing.assert_array_equal(twice.take()[0]["skeleton"], once.take()[0]["skeleton"])
