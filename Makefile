@@ -7,6 +7,7 @@ BIN = .venv/bin
 help:
 	@echo "make demo   the whole way on small synthetic recordings: train, test, export, predict, bench"
 	@echo "make test   lint, types and the test suite"
+	@echo "make lint   style and types alone"
 	@echo "make setup  .venv with all requirements (the other two do it by themselves)"
 	@echo "make clean  remove .venv and what the demo made"
 

@@ -1,6 +1,6 @@
 """A finished run whose 3D network is made smaller by whole channels, then fine-tuned.
 
-python main.py --config=configs/prune.py --config.prune.workdir=runs/depth --workdir=runs/depth_pruned
+python main.py --config=configs/prune.py --config.prune.workdir=runs/depth_video --workdir=runs/depth_video_pruned
 
 What stands here is all that is given; everything else, recordings and protocol too, is as in that run, which may be of
 colour or depth (configs/depth.py:video) alone or a fusion with one of them, and stays as it is. A fusion then learns as

@@ -53,11 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     add_stream_options(parser)
     parser.add_argument("--display", action="store_true", help="show it in a window; q, Esc or closing it ends")
     parser.add_argument("--show_skeleton", action="store_true", help="draw the skeleton, too")
+    parser.add_argument("--record", type=some_path, metavar="FILE", help="write the annotated video (.mp4, .mkv, .avi)")
     parser.add_argument(
-        "--record", type=some_path, metavar="FILE", help="write the annotated video: .mp4, .mkv or .avi"
-    )
-    parser.add_argument(
-        "--jsonl", type=some_name, metavar="FILE", help="write all events, one JSON object a line; - is stdout"
+        "--jsonl", type=some_name, metavar="FILE", help="write all events, a JSON object a line; - is stdout"
     )
     return parser
 

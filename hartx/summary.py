@@ -1,7 +1,7 @@
 """What a config's network consists of and what one prediction costs.
 
 python -m hartx.summary --config=configs/fusion.py
-python -m hartx.summary --config=configs/fusion.py:depth --config.model.video.depth=34
+python -m hartx.summary --config=configs/rgb.py --config.model.video.depth=34
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The table of pruned runs, as Markdown, for docs/quantization.md.
 
-python -m hartx.pruning.table runs/depth_pruned runs/fusion_pruned
+python -m hartx.pruning.table runs/depth_video_pruned runs/rgb_pruned
 """
 
 from __future__ import annotations
