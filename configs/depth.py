@@ -9,7 +9,8 @@ the device do not. The body is turned, tilted, stretched and sheared in space, s
 Each of subjects 1, 3, 5 and 7 left out in turn: top-1 93.50 % of 431 recordings, with either of two seeds. On subject 7
 (108 recordings) it is 98.15 %, mean of three, where `video` reaches 85.2 % (one seed). 120 epochs
 (--config.num_epochs=120), 1.6 times the steps, had 93.0 % of the 215 of subjects 1 and 5 (one seed), where
-these 75 have 90.2 % (both with three views a recording). On four people it learns for 12 minutes on two cores (AMD EPYC).
+these 75 have 90.2 % (both with three views a recording). On four people it learns for 12 minutes on two cores (AMD
+EPYC).
 """
 
 from ml_collections import ConfigDict

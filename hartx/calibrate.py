@@ -21,9 +21,9 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from datasets.errors import DatasetError
 from hartx import config as configs
 from hartx.calibration import TEMPERATURE_FILE, confidence_at, fit_temperature
+from hartx.command import run_command
 from hartx.errors import HartxError
 from hartx.files import write_json
 from hartx.predictions import PREDICTIONS_FILE, Predictions, pool, read_predictions
@@ -188,12 +188,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workdir", type=Path, required=True, metavar="RUN", help="folder of the finished run")
     parser.add_argument("--sweep", type=Path, metavar="FOLDER", help="ROOT/sweeps/NAME of a LOSO sweep")
     args = parser.parse_args(argv)
-    try:
-        _show(calibrate(args.workdir, args.sweep), args.workdir)
-    except (HartxError, DatasetError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(lambda: _show(calibrate(args.workdir, args.sweep), args.workdir))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from typing import Any
 from absl import flags
 from absl import logging as absl_logging
 
-from hartx.errors import suggestion
+from datasets.errors import DatasetError
+from hartx.errors import HartxError, suggestion
 
 
 def parser(config: flags.FlagHolder[Any]) -> Callable[[list[str]], list[str]]:
@@ -89,6 +90,28 @@ def _in_short(error: Exception) -> str:
     said = [line.strip() for line in lines if line.strip()]
     start = next((i for i, line in enumerate(said) if line.startswith("Traceback")), None)
     return said[-1].removeprefix("ValueError: ") if start is not None else " ".join(said)
+
+
+def run_command(command: Callable[[], object], stopped: str = "stopped") -> int:
+    """Return the exit code of a command; a user's mistake, a file that cannot be written and Ctrl-C are one line and 1.
+
+    Args:
+      command: what is done.
+      stopped: what to say after Ctrl-C.
+    """
+    try:
+        command()
+        return 0
+    except (HartxError, DatasetError) as error:
+        said = f"error: {error}"
+    except OSError as error:
+        if error.filename is None:
+            raise
+        said = f"error: {error.filename}: {error.strerror}"
+    except KeyboardInterrupt:
+        said = stopped
+    print(said, file=sys.stderr)
+    return 1
 
 
 def speak() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,11 @@ _AT_LEAST = {
     "checkpoint_epochs": 0,
     "dataset.num_workers": 0,
     "dataset.cache_gib": 0,
+    "joint_loss": 0,
+    "auxiliary_loss": 0,
+    "synthetic.trials": 1,
+    "synthetic.height": 16,
+    "synthetic.width": 16,
     "optim.learning_rate": 0,
     "optim.warmup_epochs": 0,
     "optim.weight_decay": 0,
@@ -166,14 +172,15 @@ def _check_values(flat: Mapping[str, Any]) -> None:
             near = suggestion(str(flat[field]), choices)
             raise HartxError(f"config.{field}={flat[field]!r} was given; one of {', '.join(choices)} is expected{near}")
     for field, least in _AT_LEAST.items():
-        if not flat[field] >= least:  # so that nan is none
+        if not least <= flat[field] < math.inf:  # so that nan is none
             raise HartxError(f"config.{field}={flat[field]} was given; at least {least} is expected")
     for field in _ABOVE_0:
-        if not flat[field] > 0:
+        if not 0 < flat[field] < math.inf:
             raise HartxError(f"config.{field}={flat[field]} was given; more than 0 is expected")
     for field, length in _LENGTHS.items():
-        if len(flat[field]) != length:
-            raise HartxError(f"config.{field}={flat[field]} was given; {length} numbers are expected")
+        numbers = [value for value in flat[field] if isinstance(value, int | float) and 0 <= value < math.inf]
+        if not len(flat[field]) == len(numbers) == length:
+            raise HartxError(f"config.{field}={flat[field]} was given; {length} numbers of at least 0 are expected")
     for field in _SHARES:
         if not 0 <= flat[field] < 1:
             raise HartxError(f"config.{field}={flat[field]} was given; 0 <= value < 1 is expected")
@@ -230,7 +237,7 @@ def _check_joints(config: ConfigDict) -> None:
 def _check_ranges(config: ConfigDict) -> None:
     """Raise HartxError for a sequence of numbers that no clip can be drawn from."""
     strides = config.clip.strides
-    if not strides or min(strides) < 1:
+    if not strides or not all(isinstance(stride, int | float) and 1 <= stride < math.inf for stride in strides):
         raise HartxError(f"config.clip.strides={strides} was given; one or more numbers of at least 1 are expected")
     low, high = config.augment.rgb_scale
     largest = (config.clip.resize / config.clip.crop) ** 2

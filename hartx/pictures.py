@@ -21,7 +21,7 @@ from jaxtyping import Float
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from datasets.errors import DatasetError
+from hartx.command import run_command
 from hartx.data import eval_clips
 from hartx.errors import HartxError
 from hartx.jit import jit
@@ -88,12 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--workdir", type=Path, required=True, metavar="RUN", help="folder of the finished run")
     args = parser.parse_args(argv)
-    try:
-        print(draw_features(args.workdir))
-    except (HartxError, DatasetError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(lambda: print(draw_features(args.workdir)))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import sys
 from pathlib import Path
 
 from hartx.blocks import with_blocks
+from hartx.command import run_command
 from hartx.errors import HartxError
 from hartx.files import whole, write_json, write_text
 from hartx.results_tables import KINDS, SweepResults, choose, how_to_run, public_command, read_sweeps
@@ -112,13 +113,14 @@ def main(argv: list[str] | None = None) -> int:
         "--output", type=Path, default=Path("docs/results.md"), metavar="FILE", help="default: %(default)s"
     )
     args = parser.parse_args(argv)
+    return run_command(lambda: _write(args.root, args.output))
+
+
+def _write(root: Path, output: Path) -> None:
     try:
-        for path in write_results(args.root, args.output):
-            print(path)
+        print(*write_results(root, output), sep="\n")
     except HartxError as error:
-        print(f"error: {args.output}: {error}", file=sys.stderr)
-        return 1
-    return 0
+        raise HartxError(f"{output}: {error}") from None
 
 
 if __name__ == "__main__":

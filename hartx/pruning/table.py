@@ -13,6 +13,7 @@ from typing import Any
 
 from hartx import config as configs
 from hartx.blocks import markdown_table
+from hartx.command import run_command
 from hartx.errors import HartxError
 from hartx.pruning.record import read_plan, top1_change
 
@@ -61,12 +62,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m hartx.pruning.table", description=__doc__)
     parser.add_argument("workdirs", type=Path, nargs="+", metavar="RUN", help="folder of a finished pruned run")
-    try:
-        print(table(parser.parse_args(argv).workdirs), end="")
-    except HartxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    args = parser.parse_args(argv)
+    return run_command(lambda: print(table(args.workdirs), end=""))
 
 
 if __name__ == "__main__":

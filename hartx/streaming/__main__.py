@@ -8,10 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from datasets.errors import DatasetError
 from edge.arguments import CommandParser
 from edge.streaming import RELEASE_SHARE
-from hartx.errors import HartxError
+from hartx.command import run_command
 
 _EPILOG = """\
 Writes streaming.json, confusion_matrix.png, threshold.png and strip.png. The definitions of the metrics are in
@@ -125,17 +124,12 @@ def main(argv: list[str] | None = None) -> int:
     options = vars(args)
     workdir, output = options.pop("workdir"), options.pop("output")
     output = output or workdir / ("streaming" if args.side == "test" else f"streaming_{args.side}")
-    try:
+
+    def measured() -> None:
         run = load_run(workdir)
-        report = measure(run, recordings_of(run), Settings(**options), output)
-        show(report, output)
-    except (HartxError, DatasetError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the report was not written", file=sys.stderr)
-        return 1
-    return 0
+        show(measure(run, recordings_of(run), Settings(**options), output), output)
+
+    return run_command(measured, "stopped; the report was not written")
 
 
 if __name__ == "__main__":
