@@ -34,12 +34,14 @@ from export.residual import residuals, video_convs
 from export.sensitivity_measure import check_int8
 from export.session import Session
 from export.tensorrt import cache
+from export.trace import reference
 from export.verification import verify
 from hartx.data import Recordings
 from hartx.data.source import RecordingSource
 from hartx.errors import HartxError
 from hartx.protocol import RecordingId, sides
-from tests.export.conftest import contents, run_export, write_plan
+from tests.export.conftest import MadeUpClips, contents, make_run, run_export, write_plan
+from tests.export.random_network import random_network
 
 # --- what a bundle holds ----------------------------------------------------------------------------
 
@@ -371,3 +373,100 @@ def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, tmp_path, mo
     assert [c.name for c in clips.load("test")] == ["a1_s2_t1", "a2_s2_t1"]
     assert clips.entries("validation") == []
     assert clips.window_s() == pytest.approx(8 / 30)
+
+
+# --- NEW
+
+
+def test_parity_sees_what_is_no_number_and_clips_that_are_right_alone_or_together_only(fusion):
+    clips = [clip.inputs for clip in fusion.clips.load("train", ["a1_s1_t1", "a2_s1_t1"])]
+    exact, tolerance = fusion.reference, Tolerance(absolute=1e-4, relative=0)
+    broken = {
+        "no number": lambda feeds: exact(feeds) * np.float32("nan"),
+        "mixed up in a batch": lambda feeds: exact(feeds)[::-1],
+        "wrong alone": lambda feeds: exact(feeds) + (len(feeds["video"]) == 1),
+    }
+    assert parity.compare(exact, exact, fusion.inputs, clips, tolerance).holds
+    for how, compute in broken.items():
+        assert not parity.compare(compute, exact, fusion.inputs, clips, tolerance).holds, how
+
+
+def test_window_of_the_device_moves_on_by_half(fusion, tmp_path, traced_once):
+    run_export(fusion, tmp_path / "a", formats="onnx-fp32")
+    window = read_bundle(tmp_path / "a").window
+    assert (window.frames, window.stride) == (4, 2)
+
+
+def test_patterns_may_have_spaces_between_them_and_points_end_at_100(capsys):
+    arguments = ["--workdir=r", "--bundle=b"]
+    assert command._parser().parse_args([*arguments, "--keep_float=a, b*"]).keep_float == ("a", "b*")
+    with pytest.raises(SystemExit):
+        command.main([*arguments, "--max_drop=101"])
+    assert "'101' was given; points from 0 to 100" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_message(tmp_path, monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hartx.run, "load_run", interrupt)
+    assert command.main([f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}"]) == 1
+    assert capsys.readouterr().err.startswith("stopped; a bundle is written at the end")
+
+
+def test_a_target_that_is_taken_is_refused_before_recordings_are_opened(fusion, tmp_path, monkeypatch, capsys):
+    (tmp_path / "thesis.txt").write_text("two years")
+    monkeypatch.setattr(hartx.run, "load_run", lambda _: fusion.run)
+    monkeypatch.setattr(export.clips, "RunClips", lambda _: pytest.fail("opened"))
+    assert command.main(["--workdir=r", f"--bundle={tmp_path}"]) == 1
+    assert "not a bundle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "by one person indoors"),
+        ({"dataset": "video_folder"}, "It was trained on recordings of one action each. Other cameras"),
+        ({"clips": 0}, "There were no recordings on the test side"),
+    ],
+)
+def test_model_card_says_what_is_known_of_the_recordings(fusion, changes, said, tmp_path, traced_once):
+    report = {
+        "dataset": "utd_mhad", "train_clips": 323, "clips": 108, "test_subjects": [7], "interval95": [0.9, 0.97],
+        "top1": 0.944, "top5": 1.0, "f1_macro": 0.943, **changes,
+    }  # fmt: skip
+    run_export(fusion, tmp_path / "a", run=dataclasses.replace(fusion.run, report=report), formats="onnx-fp32")
+    assert said in (tmp_path / "a" / "model_card.md").read_text()
+
+
+def test_a_run_that_is_tested_on_several_views_gives_one_clip_a_recording(skeleton_only, tmp_path, monkeypatch):
+    ids = (RecordingId("a1_s1_t1", 1),)
+    track = {"joints": np.random.default_rng(0).normal(size=(8, 20, 3)), "time_s": np.arange(8) / 30}
+    records = [{"name": b"a1_s1_t1", "subject": 1, "action": 0, "skeleton": track}]
+    recordings = Recordings(
+        source=RecordingSource(records, ("skeleton",), 1.0),
+        labels=skeleton_only.run.labels,
+        ids=ids,
+        kept=(0,),
+        actions=(0,),
+        everyone=ids,
+        sides=sides("cross_subject", ids),
+    )
+    monkeypatch.setattr(export.clips, "open_recordings", lambda _: recordings)
+    config = skeleton_only.run.config.copy_and_resolve_references()
+    config.clip.views = 3
+    write_plan(tmp_path, ["a1_s1_t1"])
+    clips = RunClips(dataclasses.replace(skeleton_only.run, config=config, workdir=tmp_path))
+    assert [clip.name for clip in clips.load("train")] == ["a1_s1_t1"]
+    assert config.clip.views == 3
+
+
+def test_a_network_of_bfloat16_in_training_mode_is_run_in_float32_in_evaluation_mode(tmp_path):
+    exact = make_run(("depth", "skeleton"), tmp_path)
+    inputs = model_inputs(exact.specs)
+    feeds = to_feeds(inputs, [clip.inputs for clip in MadeUpClips(exact.specs).load("test")])
+    config = exact.config.copy_and_resolve_references()
+    config.model.dtype = "bfloat16"
+    model = random_network(config, len(exact.labels))
+    model.train()
+    np.testing.assert_array_equal(reference(model, inputs)(feeds), reference(exact.model, inputs)(feeds))

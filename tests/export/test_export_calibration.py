@@ -226,3 +226,18 @@ def test_run_is_calibrated_on_the_recordings_it_was_trained_on(fusion, tmp_path)
     for others in (trained[1:], [*trained, *tested]):
         with pytest.raises(ExportError, match=r"not those that the run(.|\n)*raw_dir"):
             check_trained_on(tmp_path, others)
+
+
+# --- NEW
+
+
+def test_of_a_few_recordings_of_one_subject_one_is_held_out(fusion):
+    few = Altered(fusion.clips, lambda side, entries: [e for e in entries if e.subject == 1][:3])
+    held_out = hold_out(calibrator_of(fusion, few), 10)
+    assert (len(held_out.entries), len(held_out.others)) == (1, 2)
+
+
+def test_no_more_is_judged_on_than_was_asked_for_and_nothing_else_is_calibrated_on(fusion):
+    held_out = hold_out(calibrator_of(fusion), 4)
+    assert len(held_out.entries) == len({entry.label for entry in held_out.entries}) == 4
+    assert {entry.subject for entry in held_out.others} == {1}

@@ -132,3 +132,12 @@ def test_layers_that_stay_in_float_stay_so_on_a_cpu(fusion, scales):
     convs = video_convs(ir.from_proto(for_cpu(fusion.graph, tuple(others), scales.__getitem__)))
     kept = [conv.name for conv in convs if constant(conv.inputs[1]) is not None]
     assert kept == [first]
+
+
+# --- NEW
+
+
+def test_a_dilated_stem_stays():
+    model = convolution((2, 4, 12, 12), np.ones((2, 2, 3, 3, 3), np.float32), [2, 2, 2], [1] * 6)
+    model.graph.node[0].attribute.append(onnx.helper.make_attribute("dilations", [1, 2, 2]))
+    assert [node.op_type for node in folded(model).graph] == ["Conv"]

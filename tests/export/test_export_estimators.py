@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from export.estimators import ESTIMATORS, INT8_MAX, estimate
+from export.estimators import ESTIMATORS, INT8_MAX, entropy, estimate, mean_squared_error
 from export.magnitudes import BINS, Magnitudes, count_magnitudes, largest_magnitude
 
 PERCENTILES = ("percentile-99.9", "percentile-99.99", "percentile-99.999")
@@ -150,3 +150,22 @@ def test_entropy_has_the_smallest_divergence_as_published():
     others = [128, 129, 200, 400, 700, 1000, 2048, chosen - 1, chosen + 1]
     assert all(divergence(coarse, chosen) <= divergence(coarse, size) for size in others if 128 <= size <= 2048)
     assert 128 < chosen < 2048
+
+
+# --- NEW
+
+
+def test_entropy_clips_nothing_of_an_even_distribution():
+    assert entropy(np.full(BINS, 3)) == 1.0
+
+
+def test_mse_follows_the_many_values_where_few_are_far_out():
+    """A tensor of 10^8 values, of which one is 30 times as large as the others."""
+    values = np.random.default_rng(0).uniform(0, 1, 10_000).astype(np.float32)
+    counts = 10_000 * count_magnitudes(values, 30.0) + count_magnitudes(np.float32([30]), 30.0)
+
+    def error(share: float) -> float:
+        return 10_000 * len(values) * squared_error(values, 30 * share) + squared_error(np.float32([30]), 30 * share)
+
+    found = mean_squared_error(counts)
+    assert error(found) <= 1.01 * min(error(share) for share in np.linspace(1 / 64, 1, 400))

@@ -190,3 +190,23 @@ def test_an_lstm_computes_in_float_from_weights_stored_in_float16():
 def test_a_graph_in_float16_is_refused():
     with pytest.raises(ExportError, match="float16 already"):
         convert(ir.from_proto(halved(network(), set())), set())
+
+
+# --- NEW
+
+
+@pytest.mark.parametrize(("magnitude", "kept"), [(32_700, 0), (32_800, 2)])
+def test_a_value_of_more_than_half_of_65504_keeps_what_makes_and_reads_it_in_float(magnitude, kept):
+    reasons = list(stay_float(ir.from_proto(network()), {"grown": float(magnitude)}).values())
+    assert reasons.count("range") == kept
+
+
+FLOAT_ONLY = ("Softmax", "LogSoftmax", "Exp", "Log", "Sqrt", "Reciprocal", "GlobalAveragePool")
+FLOAT_ONLY += ("ReduceSum", "ReduceProd", "ReduceL2", "ReduceSumSquare")
+
+
+@pytest.mark.parametrize("op_type", FLOAT_ONLY)
+def test_what_adds_up_many_values_or_leaves_the_range_stays_in_float(op_type):
+    text = NETWORK.replace("GAIN", "1").replace("BACK", "1")
+    model = onnx.parser.parse_model(text.replace("positive = Relu(x)", f"[added] positive = {op_type}(x)"))
+    assert stay_float(ir.from_proto(model), {})["added"] == op_type

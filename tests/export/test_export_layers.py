@@ -23,7 +23,7 @@ from export.head import Head
 from export.int8 import make_int8
 from export.layer_loss import Loss, loss, measure, ranked
 from export.layers import describe, layer_names, match
-from export.lint import lint
+from export.lint import Violation, lint
 from export.outputs import Score, evaluate, log_probabilities, score_of, to_samples
 from export.product import Job, Product
 from export.quantize import plan
@@ -310,3 +310,41 @@ def test_mcnemar_does_not_mind_who_is_who_nor_where_both_agree(pairs):
     assert forth.p_value == back.p_value <= 1
     assert (forth.only_other_right, forth.only_this_right) == (back.only_this_right, back.only_other_right)
     assert mcnemar("x", (*first, True), (*second, True)).p_value == forth.p_value
+
+
+# --- NEW
+
+
+def test_a_transposed_product_weighs_what_it_has():
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    agraph (float[batch,1,2,3,3] video) => (float[batch,5] y) {
+      a = Conv<kernel_shape=[1,1,1]>(video, stem)
+      [conv] b = Conv<kernel_shape=[1,1,1]>(a, kernel)
+      flat = Flatten(b)
+      y = Gemm<transB=1>(flat, head)
+    }"""
+    model = onnx.parser.parse_model(text)
+    for name, shape in {"stem": (4, 1, 1, 1, 1), "kernel": (4, 4, 1, 1, 1), "head": (5, 72)}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(shape, np.float32), name))
+    (layer,) = describe(model).values()
+    assert layer.mac_share == pytest.approx(18 * 16 / (18 * 4 + 18 * 16 + 5 * 72))
+
+
+def test_an_int8_graph_that_breaks_a_rule_is_no_product(sound, inputs, run, monkeypatch):
+    monkeypatch.setattr("export.int8.lint", lambda _: [Violation("grouped", "conv_a", "is wrong")])
+    with pytest.raises(ExportError, match=r"breaks placement rules\n  conv_a: is wrong \(grouped\)"):
+        int8_of(sound, inputs, run)
+
+
+def test_the_budget_is_judged_with_the_ranges_of_the_calibrator_asked_for(sound, inputs, run, monkeypatch):
+    asked, real = set(), max_drop.estimate
+    monkeypatch.setattr(max_drop, "estimate", lambda name, found: asked.add(name) or real(name, found))
+    int8_of(sound, inputs, run, max_drop=0.5, calibrator="percentile-99.9")
+    assert asked == {"percentile-99.9"}
+
+
+def test_the_reason_tells_the_loss_before_and_after(damaged, inputs, run):
+    product, _ = int8_of(damaged, inputs, run, max_drop=0.5)
+    found = product.details["layers"]
+    before = found["max_drop"]["drop_points_before"]
+    assert found["float"]["conv_c"].endswith(f"its return changed the loss from {before:.2f} to 0.00 points")

@@ -17,7 +17,7 @@ from export.inputs import to_feeds
 from export.lint import lint
 from export.passes import constant
 from export.quantize import plan, quantize, store_weights_in_int8, weight_scales
-from export.residual import is_stem, residuals, video_convs
+from export.residual import is_stem, kernel_size, residuals, video_convs
 from export.session import Session
 
 
@@ -298,3 +298,103 @@ def test_choice_is_stratified_and_does_not_depend_on_order(recordings, count, or
 
 def test_skeleton_network_has_nothing_to_quantise(skeleton_only):
     assert plan(ir.from_proto(skeleton_only.graph)).convs == ()
+
+
+# --- NEW
+
+
+def give_an_unsigned_zero_point(graph: ir.Model) -> None:
+    node(graph, "QuantizeLinear").inputs[2].const_value = ir.tensor(np.asarray(0, np.uint8))
+
+
+def give_an_infinite_scale(graph: ir.Model) -> None:
+    node(graph, "QuantizeLinear").inputs[1].const_value = ir.tensor(np.asarray(np.inf, np.float32))
+
+
+def leave_out_the_axis_of_weights(graph: ir.Model) -> None:
+    video_convs(graph)[1].inputs[1].producer().attributes.pop("axis")
+
+
+def store_a_bias_in_int32(graph: ir.Model) -> None:
+    bias = ir.Value(
+        name="int32_bias", type=ir.TensorType(ir.DataType.INT32), const_value=ir.tensor(np.zeros(4, np.int32))
+    )
+    graph.graph.register_initializer(bias)
+    video_convs(graph)[1].replace_input_with(2, bias)
+
+
+def leave_the_block_of_a_skip_in_float(graph: ir.Model) -> None:
+    conv = residuals(graph)[0].main
+    weight = ir.Value(name="float_weight", const_value=ir.tensor(np.zeros((4, 4, 3, 3, 3), np.float32)))
+    graph.graph.register_initializer(weight)
+    conv.replace_input_with(0, conv.inputs[0].producer().inputs[0].producer().inputs[0])
+    conv.replace_input_with(1, weight)
+
+
+def make_a_projection_grouped(graph: ir.Model) -> None:
+    conv = next(conv for conv in video_convs(graph) if kernel_size(conv) == (1, 1, 1))
+    assert constant(conv.inputs[1].producer().inputs[0]).shape[0] % 8 == 0
+    conv.attributes["group"] = ir.AttrInt64("group", 4)
+
+
+@pytest.mark.parametrize(
+    ("damage", "rule"),
+    [
+        (give_an_unsigned_zero_point, "symmetric"),
+        (give_an_infinite_scale, "positive-scales"),
+        (leave_out_the_axis_of_weights, "weights-per-channel"),
+        (store_a_bias_in_int32, "biases-in-float"),
+        (leave_the_block_of_a_skip_in_float, "skip-input-only"),
+        (make_a_projection_grouped, "grouped"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_linter_names_the_one_rule_that_is_broken(quantized, damage, rule):
+    damage(quantized)
+    assert rule in {violation.rule for violation in lint(quantized)}
+
+
+@pytest.mark.parametrize(
+    ("channels", "window", "groups", "int8"),
+    [(8, 3, 8, True), (16, 3, 4, True), (12, 3, 4, False), (8, 1, 8, False), (8, 2, 8, False), (12, 1, 1, True)],
+)
+def test_a_grouped_convolution_is_int8_where_tensorrt_has_a_kernel(channels, window, groups, int8):
+    """Depthwise ones of a separable block: output channels in multiples of 8, windows of at least 3."""
+    text = f"""<ir_version: 8, opset_import: ["" : 17]>
+    agraph (float[batch,1,4,6,6] video) => (float[batch,{channels},a,b,c] y) {{
+      stem = Conv(video, stem_kernel)
+      [conv] y = Conv<group={groups}>(stem, kernel)
+    }}"""
+    model = onnx.parser.parse_model(text)
+    shapes = {"stem_kernel": (channels, 1, 1, 1, 1), "kernel": (channels, channels // groups, *[window] * 3)}
+    for name, shape in shapes.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(shape, np.float32), name))
+    assert [conv.name for conv in plan(ir.from_proto(model)).convs] == ["conv"] * int8
+
+
+def test_what_no_convolution_made_is_no_skip_of_a_residual():
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    agraph (float[batch,1,4,6,6] video) => (float[batch,8,4,6,6] y) {
+      a = Conv(video, stem)
+      b = Conv(a, kernel)
+      y = Add(b, offset)
+    }"""
+    model = onnx.parser.parse_model(text)
+    for name, shape in {"stem": (8, 1, 1, 1, 1), "kernel": (8, 8, 1, 1, 1), "offset": (8, 1, 1, 1)}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(shape, np.float32), name))
+    graph = ir.from_proto(model)
+    assert residuals(graph) == []
+    quantize(graph, plan(graph), lambda _: np.float32(0.1))
+    assert lint(graph) == []
+
+
+def test_a_weight_with_one_number_a_channel_stays_in_float():
+    """A scale for each number: nothing would be gained."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]>\n'
+        "agraph (float[batch,1] x) => (float[batch,4096] y) { y = MatMul(x, w) }"
+    )
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((1, 4096), np.float32), "w"))
+    graph = ir.from_proto(model)
+    assert store_weights_in_int8(graph) == 0
+    assert constant(node(graph, "MatMul").inputs[1]).dtype == np.float32

@@ -21,7 +21,7 @@ from export import onnx_graph, quantization
 from export.errors import ExportError
 from export.exporter import export as write_bundle
 from export.formats import Options, parse
-from export.quantization_tables import Facts, choose, read_facts
+from export.quantization_tables import Facts, accuracy, choose, read_facts
 from export.session import Session
 from export.steps import Steps
 from export.tensorrt.plan import Wish, make_plan
@@ -275,3 +275,67 @@ def test_the_document_in_the_repository_has_markers_for_every_table(repository):
 
 def test_layers_are_named_as_the_option_takes_them(whole):
     assert set(LAYERS) >= set(json.loads((whole[0] / "calibration.json").read_text())["layers"]["int8"])
+
+
+# --- NEW
+
+
+def test_a_budget_of_nothing_is_a_budget(run, tmp_path):
+    export_to(tmp_path / "a", run, max_drop=0.0, calibrator="max")
+    assert json.loads((tmp_path / "a" / "bundle.json").read_text())["max_drop_points"] == 0
+    assert make_plan(read_bundle(tmp_path / "a"), "10.3.0", Wish()).max_drop == 0
+
+
+def test_scales_that_are_not_the_model_s_are_refused(bundle, run, of_the_run, capsys):
+    edit(bundle, "calibration.json", lambda v: next(iter(v["tensors"].values())).update(scale=1.0))
+    assert command.main([f"--bundle={bundle}", f"--workdir={run.workdir}", "--clips=2"]) == 1
+    assert "1.0 in calibration.json" in capsys.readouterr().err
+
+
+def test_table_sums_up_what_was_measured_and_names_what_was_not(bundle, run, of_the_run, capsys):
+    assert command.main([f"--bundle={bundle}", f"--workdir={run.workdir}", "--clips=2"]) == 0
+    out = capsys.readouterr().out
+    found = json.loads((bundle / "sensitivity.json").read_text())
+    (line,) = [line for line in out.splitlines() if "all of these" in line]
+    shares = [sum(entry[name] for entry in found["layers"].values()) for name in ("parameter_share", "mac_share")]
+    assert all(f"{share:.1%}" in line for share in shares)
+    assert "in float throughout: conv_a" in " ".join(out.split())
+
+
+def test_a_result_that_cannot_be_written_is_one_message(bundle, run, of_the_run, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device", str(bundle / "sensitivity.json"))
+
+    monkeypatch.setattr("export.sensitivity_report.write_json", full)
+    assert command.main([f"--bundle={bundle}", f"--workdir={run.workdir}", "--clips=2"]) == 1
+    assert "sensitivity.json cannot be written: No space left on device" in capsys.readouterr().err
+
+
+def test_sensitivity_looks_for_moved_recordings_where_raw_dir_says(bundle, run, monkeypatch):
+    asked = []
+    monkeypatch.setattr(hartx.run, "load_run", lambda _: run)
+    monkeypatch.setattr(export.clips, "RunClips", lambda r: asked.append(r.config.dataset.raw_dir) or Patterns())
+    before = run.config.dataset.raw_dir
+    try:
+        command.main([f"--bundle={bundle}", f"--workdir={run.workdir}", "--raw_dir=elsewhere", "--clips=1"])
+    finally:
+        run.config.dataset.raw_dir = before
+    assert asked == ["elsewhere"]
+
+
+def test_table_of_accuracy_has_the_right_sign_and_lost_before_gained():
+    test = {"against": "onnx-fp32", "only_other_right": 5, "only_this_right": 2, "p_value": 0.453125}
+    base = {"top1": 0.9, "size_bytes": 4_000_000, "clips": 100, "split": "test", "mcnemar": None}
+    int8 = {**base, "top1": 0.87, "size_bytes": 1_000_000, "mcnemar": test}
+    text = accuracy([Facts("a", {}, {"exports": {"onnx-fp32": base, "onnx-int8": int8}}, None, None)])
+    assert text.splitlines()[3] == "| `a` | `onnx-int8` | 1.00 | 25.0% | 87.00% | 100 | test | -3.00 | 5 | 2 | 0.453 |"
+
+
+@pytest.mark.parametrize(("seen", "shown"), [(True, "3 (trained on)"), (False, "3")])
+def test_table_of_calibrators_says_whether_the_network_was_trained_on_who_judges(seen, shown):
+    found = {
+        "held_out_subject": 3, "network_was_trained_on_it": seen, "held_out_clips": 15,
+        "scores": {"max": {"top1": 1.0, "nll": 0.1}},
+    }  # fmt: skip
+    facts = Facts("a", {}, {}, {"estimator": "max", "candidates": found}, None)
+    assert f"| {shown} |" in quantization.KINDS["calibrators"]([facts])

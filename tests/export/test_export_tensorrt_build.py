@@ -12,12 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edge.bundle import read_bundle
 from edge.engines.cuda import Gpu
 from edge.errors import EdgeError
 from export.tensorrt import builder, command, record
 from export.tensorrt import choose as choosing
 from export.tensorrt.__main__ import main
-from export.tensorrt.choose import Candidate, choose
+from export.tensorrt.choose import Candidate, choose, judge
 from tests.export.fake_tensorrt import FakeCuda, World, make_tensorrt
 from tests.export.tensorrt_bundle import make_model, seal, write_bundle
 from tests.export.tensorrt_names import read_api
@@ -434,3 +435,55 @@ def test_a_version_that_is_not_installed_is_refused_unless_dry(device, folder, c
     device("10.3.0")
     assert build(folder, "--tensorrt_version=10.0.1") == 1
     assert "the installed one is 10.3.0" in capsys.readouterr().err
+
+
+# --- NEW
+
+
+def test_a_loss_of_the_budget_holds_it_however_floats_are_stored(device, tmp_path):
+    """0.9 - 0.895 is 0.0050000000000000044."""
+    device("10.3.0")
+    folder = write_bundle(tmp_path / "b", top1={"fp32": 0.9, "int8": 0.895})
+    assert build(folder) == 0
+    assert record_of(folder)["precision"] == "int8"
+
+
+def test_latency_is_the_median(folder):
+    (found,) = judge(read_bundle(folder), {"int8": [3.0, 2.0, 3.0, 2.0, 90.0]})
+    assert found.latency_ms == 3.0
+
+
+def test_warm_up_is_not_timed(world):
+    runner = SimpleNamespace(run=lambda inputs: None)
+    times = choosing.time_in_turns({"a": runner, "b": runner}, {}, warmup=4, iterations=3)
+    assert {name: len(found) for name, found in times.items()} == {"a": 3, "b": 3}
+
+
+def test_shapes_that_tensorrt_refuses_are_an_error_with_the_option(device, folder, monkeypatch, capsys):
+    device("10.3.0")
+    monkeypatch.setattr("tests.export.fake_tensorrt._Config.add_optimization_profile", lambda *_: -1)
+    assert build(folder, "--max_batch=2") == 1
+    assert "TensorRT refuses the shapes" in (error := capsys.readouterr().err) and "--max_batch" in error
+
+
+def test_a_build_that_fails_shows_its_own_complaints_and_not_those_of_the_one_before(device, world, folder, capsys):
+    device("10.3.0")
+    world.refuses = ("fp16", "int8")
+    assert build(folder) == 1
+    assert capsys.readouterr().err.count("Could not find any implementation") == 1
+
+
+def test_of_many_complaints_the_first_are_shown_and_the_others_counted():
+    shown = builder._failed("title", [f"complaint {number}" for number in range(7)])
+    assert shown.splitlines()[1:] == [*(f"  complaint {number}" for number in range(5)), "  and 2 more"]
+
+
+def test_an_interrupted_build_says_that_the_engine_is_unchanged(built, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = (built / "engine").read_bytes()
+    monkeypatch.setattr(command, "build_engine", interrupt)
+    assert build(built) == 1
+    assert capsys.readouterr().err == "stopped; the engine that was there is unchanged\n"
+    assert (built / "engine").read_bytes() == before

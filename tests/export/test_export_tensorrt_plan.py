@@ -382,3 +382,53 @@ def test_a_mistyped_option_is_refused(option, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--bundle=x", option])
     assert stopped.value.code == 2 and option.split("=")[1] in capsys.readouterr().err
+
+
+# --- NEW
+
+
+def test_scales_of_what_int8_layers_give_are_handed_over_too(tmp_path):
+    """Without them TensorRT computes no layer in int8 where there are no Q/DQ nodes."""
+    folder = write_bundle(tmp_path / "a", top1=BOTH)
+    values = json.loads((folder / "calibration.json").read_text())
+    values["outputs"] = {"logits": {"range": 127.0, "scale": 1.0}}
+    (folder / "calibration.json").write_text(json.dumps(values))
+    assert read_scales(folder, values["model_sha256"]) == {**SCALES, "logits": 1.0}
+
+
+def test_the_batch_that_a_file_fixes_may_be_asked_for(tmp_path):
+    fixed = read_bundle(write_bundle(tmp_path / "a", top1={"fp32": 0.9}, models={"fp32": make_model(batch=3)}))
+    (build,) = make_plan(fixed, "10.3.0", Wish(max_batch=3)).builds
+    assert build.profiles == () and build.inputs["skeleton"] == (3, 6, 75)
+
+
+def test_an_input_with_another_open_size_than_the_batch_is_refused(tmp_path):
+    model = make_model()
+    model.graph.input[1].type.tensor_type.shape.dim[1].dim_param = "steps"
+    made = read_bundle(write_bundle(tmp_path / "a", top1={"fp32": 0.9}, models={"fp32": model}))
+    with pytest.raises(EdgeError, match=r"'skeleton' has the shape \(None, None, 75\); only its batch may be dynamic"):
+        make_plan(made, "10.3.0", Wish())
+
+
+@pytest.mark.parametrize(
+    ("release", "limit"), [("8.4.1", 13), ("8.5.0", 17), ("10.5.0", 20), ("10.6.0", 22), ("11.0.0", 25)]
+)
+def test_the_first_release_that_reads_a_newer_opset(release, limit):
+    assert release_of(release).max_opset == limit
+
+
+def test_weights_among_the_inputs_and_other_domains_are_stepped_over(tmp_path):
+    """As files of IR version 3 list them, and ONNX Runtime's optimiser the domains that it knows."""
+    model = make_model(opset=17)
+    model.graph.input.append(onnx.helper.make_tensor_value_info("kernel", onnx.TensorProto.FLOAT, [3, 1, 3, 3, 3]))
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, str(tmp_path / "a.onnx"))
+    header = read_header(tmp_path / "a.onnx")
+    assert header.opset == 17 and [entry.name for entry in header.inputs] == ["video", "skeleton"]
+
+
+@pytest.mark.parametrize("value", ["101", "nan"])
+def test_points_beyond_100_are_refused(value, capsys):
+    with pytest.raises(SystemExit):
+        main(["--bundle=x", f"--max_drop={value}"])
+    assert f"{value!r} was given; points from 0 to 100" in capsys.readouterr().err

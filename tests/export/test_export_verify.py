@@ -30,8 +30,9 @@ from edge.errors import EdgeError
 from export import sensitivity, stablehlo
 from export.calibration import int8_scale
 from export.cpu_graph import for_cpu
+from export.errors import ExportError
 from export.exporter import export as write_bundle
-from export.formats import FORMATS, Options, parse
+from export.formats import BY_NAME, FORMATS, Options, Tolerance, parse
 from export.inputs import model_inputs, to_feeds
 from export.layers import layer_names
 from export.session import Session
@@ -42,7 +43,7 @@ from hartx.data import input_specs
 from hartx.models.conv3d import Conv3D
 from hartx.run import Run
 from tests.export.conftest import LABELS, MadeUpClips, write_plan
-from tests.export.damage import DAMAGE, append_byte, edit_json, edit_model, nudge_a_weight
+from tests.export.damage import DAMAGE, append_byte, edit_json, edit_model, nudge_a_weight, sign
 
 EVERY = ",".join(row.name for row in FORMATS)
 TEMPERATURE = 1.5
@@ -304,3 +305,94 @@ def test_a_precision_whose_model_is_there_and_that_is_not_named_is_one_failed_ch
     path.write_text(json.dumps(values))
     (failed,) = failures(bundle)
     assert "precisions has no fp16, though its model is there: model.fp16.onnx" in failed.note
+
+
+# --- NEW
+
+
+@pytest.mark.parametrize("row", FORMATS[1:], ids=lambda row: row.name)
+def test_a_format_that_is_too_far_from_the_trained_model_ends_the_export(run, clips, tmp_path, monkeypatch, row):
+    monkeypatch.setitem(BY_NAME, row.name, dataclasses.replace(row, tolerance=Tolerance(-1, 0)))
+    defaults = {field.name: field.default for field in dataclasses.fields(Options) if field.name not in row.options}
+    names = {"onnx-fp32", row.made_from, row.name}
+    with pytest.raises(ExportError, match="differ by at most"):
+        export_to(tmp_path / "a", run, clips, ",".join(names), **defaults)
+    assert not (tmp_path / "a").exists()
+
+
+def test_labels_of_another_run_are_found(bundle, run, clips):
+    other = dataclasses.replace(run, labels=(*run.labels[:-1], "sneeze"))
+    (found,) = failures(bundle, other, clips)
+    assert "labels or preprocessing of the bundle are not those of the run" in found.note
+    specs = {"depth": dataclasses.replace(run.specs["depth"], num_frames=8)}
+    (found,) = failures(bundle, dataclasses.replace(run, specs=specs), clips)
+    assert "labels or preprocessing" in found.note
+
+
+def test_calibration_that_names_no_clips_is_found(bundle, run, clips):
+    edit_json("calibration.json", lambda v: v.update(clips=[]))(bundle)
+    assert [c.note for c in failures(bundle, run, clips)] == [
+        "not among the run's training recordings: no clips are named"
+    ]
+
+
+def test_moved_recordings_are_looked_for_where_raw_dir_says(bundle, run, clips, monkeypatch, capsys):
+    asked = []
+    config = run.config.copy_and_resolve_references()
+    monkeypatch.setattr(hartx.run, "load_run", lambda _: dataclasses.replace(run, config=config))
+    monkeypatch.setattr(export.clips, "RunClips", lambda r: asked.append(r.config.dataset.raw_dir) or clips)
+    command.main([f"--bundle={bundle}", "--workdir=r", "--raw_dir=elsewhere"])
+    assert asked == ["elsewhere"]
+
+
+def exported_anew(platforms, batch):
+    def damage(folder: Path) -> None:
+        path = folder / "model.stablehlo"
+        exported = stablehlo.read(path.read_bytes())
+        (size,) = jax.export.symbolic_shape("batch") if batch is None else (batch,)
+        arguments = [jax.ShapeDtypeStruct((size, *aval.shape[1:]), aval.dtype) for aval in exported.in_avals]
+        path.write_bytes(jax.export.export(jax.jit(exported.call), platforms=platforms)(*arguments).serialize())
+        sign(folder, path.name)
+
+    return damage
+
+
+def forget_the_calibration(folder: Path) -> None:
+    (folder / "calibration.json").unlink()
+    edit_json("bundle.json", lambda v: v["files"].pop("calibration.json"))(folder)
+
+
+MORE_DAMAGE = {
+    "StableHLO for CPUs alone": (
+        exported_anew(["cpu"], None), "model.stablehlo", "loads in JAX; inputs and output", "not made for cuda, tpu",
+    ),
+    "StableHLO of two clips": (
+        exported_anew(stablehlo.PLATFORMS, 2),
+        "model.stablehlo", "loads in JAX; inputs and output", "it takes and gives",
+    ),
+    "more clips": (
+        edit_json("bundle.json", lambda v: v["precisions"]["int8"].update(clips=999)),
+        "bundle.json", "accuracy as it was measured", "int8 says clips 999; export.json has 10",
+    ),
+    "another side": (
+        edit_json("bundle.json", lambda v: v["precisions"]["int8"].update(split="train")),
+        "bundle.json", "accuracy as it was measured", "int8 says split train; export.json has test",
+    ),
+    "calibration gone": (forget_the_calibration, "model.int8.onnx", "scales", "calibration.json cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MORE_DAMAGE)
+def test_more_damage_is_found_and_named(bundle, kind):
+    damage, subject, name, words = MORE_DAMAGE[kind]
+    damage(bundle)
+    found = {(check.subject, check.name): check.note for check in failures(bundle)}
+    assert words in found.get((subject, name), ""), found
+
+
+def test_model_card_says_what_comes_out_and_of_how_many_clips(whole, run, clips, tmp_path):
+    plain = (whole[0] / "model_card.md").read_text()
+    assert "Output: `logits`, N x 5. N is any number of clips." in plain
+    export_to(tmp_path / "a", run, clips, "onnx-fp32", softmax=True, batch=1, calibration_clips=108, calibrator="auto")
+    card = (tmp_path / "a" / "model_card.md").read_text()
+    assert "Output: `probabilities`, with the temperature 1.5 in them, N x 5. N is 1, always." in card

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle import staged
+from export.bundle import check_target, staged
 from export.errors import ExportError
 from tests.export.conftest import contents, run_export
 
@@ -119,3 +119,30 @@ def test_a_link_leads_to_the_new_bundle_every_time(tmp_path):
             (folder / "x").write_text(text)
         assert bundle.is_symlink() and (bundle / "x").read_text() == text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "disk"]
+
+
+# --- NEW
+
+
+def test_a_disk_that_is_found_full_when_files_are_synced_leaves_the_old_bundle(tmp_path, monkeypatch):
+    """Some file systems (NFS, delayed allocation) say so only then."""
+    bundle = tmp_path / "a"
+    bundle.mkdir()
+    (bundle / "old").write_text("old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("export.bundle.os.fsync", full)
+    unchanged = pytest.raises(ExportError, match="No space left on device; the one that was there is unchanged")
+    with unchanged, staged(bundle) as folder:
+        (folder / "new").write_text("new")
+    assert contents(bundle) == {"old": b"old"}
+
+
+def test_an_empty_folder_is_written_into_and_a_disk_of_its_own_is_refused(fusion, tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    check_target(tmp_path / "a", fusion.run)
+    monkeypatch.setattr("export.bundle.os.path.ismount", lambda path: path == tmp_path / "a")
+    with pytest.raises(ExportError, match="is a disk of its own"):
+        check_target(tmp_path / "a", fusion.run)
