@@ -60,6 +60,9 @@ def is_test(
         return [r.subject % 2 == 0 for r in recordings]
     if match := re.fullmatch(f"loso:({_GROUP})", protocol):
         tested = _subjects(match[1])
+        usual = "+".join(map(str, tested))
+        if match[1] != usual:  # runs are compared, and found again, by how their protocol is written
+            raise HartxError(f"config.protocol={protocol!r} was given; loso:{usual} is expected")
         return [r.subject in tested for r in recordings]
     if match := re.fullmatch(r"random80:(\d+)", protocol):
         names = sorted(recording.name for recording in everyone or recordings)
@@ -156,16 +159,8 @@ def folds(protocol: str, seed: int, subjects: Sequence[int]) -> tuple[str, ...]:
 
 
 def _subjects(group: str) -> tuple[int, ...]:
-    """Return whom "1+3" names: (1, 3).
-
-    Raises:
-      HartxError: if it is not written in the one way that names them, by which runs and sweeps are found again.
-    """
-    subjects = tuple(sorted({int(subject) for subject in group.split("+")}))
-    usual = "+".join(map(str, subjects))
-    if group != usual:
-        raise HartxError(f"protocol loso:{group} was given; loso:{usual} is expected")
-    return subjects
+    """Return whom "3+1" names, in order and each once: (1, 3)."""
+    return tuple(sorted({int(subject) for subject in group.split("+")}))
 
 
 def _near(protocol: str, forms: Sequence[str]) -> str:

@@ -86,7 +86,7 @@ def test_without_people_only_a_random_split_is_possible(config, tmp_path):
             write_clip(tmp_path / "clips" / action / f"{take}.mp4")
     config.dataset.raw_dir = str(tmp_path / "clips")
     with pytest.raises(HartxError, match=r"nothing to train on .*; split them at random: --config.protocol=random80:0"):
-        open_recordings(config, progress=False)
+        train(config, tmp_path / "run")
     config.protocol = "random80:0"
     sides = open_recordings(config, progress=False).sides
     assert (len(sides.train), len(sides.test)) == (6, 2)

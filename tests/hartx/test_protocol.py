@@ -5,12 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hartx.errors import HartxError
-from hartx.protocol import RecordingId, is_test, sides
+from hartx.protocol import RecordingId, check_trains, is_test, sides
 
 RECORDINGS = [RecordingId(f"a{a}_s{s}_t{t}", s) for a in range(1, 28) for s in range(1, 9) for t in range(1, 5)]
 by_subject = st.one_of(
     st.just("cross_subject"),
-    st.lists(st.integers(1, 8), min_size=1, max_size=4).map(lambda out: "loso:" + "+".join(map(str, out))),
+    st.lists(st.integers(1, 8), min_size=1, max_size=4, unique=True).map(
+        lambda out: "loso:" + "+".join(map(str, sorted(out)))
+    ),
 )
 protocols = st.one_of(
     by_subject,
@@ -42,7 +44,7 @@ def test_cross_subject_trains_on_odd_subjects():
 
 def test_loso_tests_on_the_subject_left_out():
     assert {RECORDINGS[i].subject for i in sides("loso:7", RECORDINGS).test} == {7}
-    assert {RECORDINGS[i].subject for i in sides("loso:7+2", RECORDINGS).test} == {2, 7}
+    assert {RECORDINGS[i].subject for i in sides("loso:2+7", RECORDINGS).test} == {2, 7}
     twelve = [*RECORDINGS, RecordingId("a1_s12_t1", 12)]
     assert {twelve[i].subject for i in sides("loso:12", twelve).test} == {12}
 
@@ -82,6 +84,16 @@ def test_the_nearest_protocol_is_suggested():
         is_test("crosssubject", RECORDINGS)
 
 
-def test_nothing_to_train_on_is_an_error():
+def test_nothing_to_train_on_is_an_error_where_it_is_trained():
+    """A run is tested on a folder of test people alone."""
+    alone = [r for r in RECORDINGS if r.subject == 7]
+    found = sides("loso:7", alone)
+    assert len(found.test) == len(alone) and not found.train
     with pytest.raises(HartxError, match="nothing to train on"):
-        sides("loso:7", [r for r in RECORDINGS if r.subject == 7])
+        check_trains("loso:7", found, alone)
+
+
+@pytest.mark.parametrize(("given", "usual"), [("1+1", "1"), ("01", "1"), ("3+1", "1+3")])
+def test_a_protocol_has_one_spelling(given, usual):
+    with pytest.raises(HartxError, match=f"loso:{usual.replace('+', '[+]')} is expected"):
+        is_test(f"loso:{given}", RECORDINGS)
