@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.synthetic_mhad import inertial, render
+from datasets.synthetic_mhad.body import JOINTS
 from datasets.synthetic_mhad.performance import FINE_HZ
-from datasets.synthetic_mhad.recording import record
+from datasets.synthetic_mhad.recording import record, rehearse
 from datasets.synthetic_mhad.subjects import draw_subject
 from datasets.utd_mhad import RecordingId
 
@@ -60,6 +61,23 @@ def test_at_rest_the_sensor_measures_gravity_along_the_hanging_limb(action):
     assert np.linalg.norm(samples[:, :3].mean(axis=0)) == pytest.approx(1, abs=0.12)
     assert samples[:, 0].mean() < -0.85
     assert np.abs(samples[:, 3:].mean(axis=0)).max() < 60
+
+
+@pytest.mark.parametrize("action, limb", [(1, "wrist"), (21, "wrist"), (22, "knee"), (27, "knee")])
+def test_the_sensor_is_on_the_thigh_for_the_last_six_actions(action, limb):
+    """Who moves the other limb otherwise measures the same."""
+    joints = rehearse(RecordingId(action, 1, 1), 0).joints
+    sway = 0.05 * np.sin(np.arange(len(joints)) / 40)
+
+    def measured(changed):
+        return inertial.measure(changed, action, len(joints) // 8, np.random.default_rng(0))
+
+    def moved(name):
+        changed = joints.copy()
+        changed[:, JOINTS.index(f"right_{name}"), 0] += sway
+        return np.abs(measured(changed) - measured(joints)).max() > 1e-6
+
+    assert [name for name in ("wrist", "knee") if moved(name)] == [limb]
 
 
 @given(rate=st.tuples(*[st.floats(-300, 300)] * 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import shutil
@@ -235,6 +236,18 @@ def test_offline_there_are_three_ways_to_go_on(tmp_path: Path, monkeypatch: pyte
     assert "Connection refused" in message
     for way in ("--raw_dir", "by hand", "--config.dataset.name=synthetic_mhad"):
         assert way in message
+
+
+def test_a_disk_that_is_full_is_not_tried_again(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, chunk: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "open", lambda *_: Full(), raising=False)
+    monkeypatch.setattr(module, "authors_archives", lambda: [archive_on(host)])
+    with pytest.raises(DatasetError, match=f"the disk of {tmp_path} is full"):
+        utd_mhad.prepare(None, tmp_path, progress=False)
+    assert len(host.requests) == 1
 
 
 def test_prepare_downloads_where_no_raw_dir_is_given(

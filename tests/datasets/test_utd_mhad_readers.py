@@ -73,6 +73,8 @@ AVI = raw.avi(raw.rgb_of(RECORDING))
         ("depth", raw.mat(d_depth="text"), "not numbers"),
         ("skeleton", raw.mat(d_skel=SKELETON[:19]), r"shape \(19, 3, .*\(20, 3, n\) expected"),
         ("skeleton", raw.mat(d_skel=SKELETON * np.nan), "NaN or infinity in d_skel"),
+        ("skeleton", raw.mat(d_skel=np.full(SKELETON.shape, 1e300)), "NaN or infinity in d_skel"),
+        ("skeleton", raw.mat(d_skel=np.zeros(SKELETON.shape)), "nothing but zeros in d_skel"),
         ("inertial", raw.mat(d_iner=SKELETON[0]), r"\(n, 6\) expected"),
         ("rgb", b"", "is empty"),
         ("rgb", AVI[: len(AVI) // 2], "is truncated, .* of .* bytes"),

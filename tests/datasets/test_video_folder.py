@@ -60,6 +60,12 @@ def test_without_folders_of_people_nobody_is_told(tmp_path):
     assert listing.people == {} and {clip.subject for clip in listing.clips} == {0}
 
 
+def test_a_clip_of_another_size_is_another_dataset(tmp_path):
+    before = listed(tmp_path, "wave/1.mp4", "push/1.mp4").fingerprint
+    (tmp_path / "wave/1.mp4").write_bytes(b"longer")
+    assert scan(tmp_path).fingerprint != before
+
+
 def test_what_is_no_clip_is_passed_over(tmp_path):
     names = ("wave/1.mp4", "push/1.mp4", "wave/.1.mp4", "wave/notes.txt", ".cache/1.mp4", "readme.md")
     assert [clip.name for clip in listed(tmp_path, *names).clips] == ["push/1.mp4", "wave/1.mp4"]

@@ -35,7 +35,7 @@ if behaviour == "hang":
     except KeyboardInterrupt:
         (workdir / "interrupted").touch()
         raise
-trained = fingerprint(recordings().split(config["protocol"]).names("train"))
+trained, tested = (fingerprint(recordings().split(config["protocol"]).names(side)) for side in ("train", "test"))
 record = {"num_steps": 1, "steps_per_epoch": 1.0, "labels": ["swipe", "wave"], "train_recordings": trained}
 (workdir / "run.json").write_text(json.dumps(record))
 (workdir / "checkpoints/last/1").mkdir(parents=True, exist_ok=True)
@@ -53,6 +53,7 @@ report = {
     "commit": "c" * 40,
     "missing": [],
     "per_class": {"swipe": {}, "wave": {}},
+    "test_recordings": tested,
     "config": config,
 }
 (workdir / "report.json").write_text(json.dumps(report))

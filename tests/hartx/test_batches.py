@@ -31,6 +31,14 @@ def test_batches_are_the_same_at_every_start_and_differ_between_epochs(config):
     assert set(first[0]["name"]) != set(first[7]["name"])
 
 
+def test_another_seed_gives_other_batches(config):
+    config.streams = ("skeleton",)
+    recordings = open_recordings(config)
+    first = next(training_batches(recordings, config))
+    config.seed = 1
+    assert list(first["name"]) != list(next(training_batches(recordings, config))["name"])
+
+
 def test_a_batch_has_the_shapes_that_the_specifications_state(config):
     batch = next(training_batches(open_recordings(config), config))
     for stream, spec in input_specs(config).items():

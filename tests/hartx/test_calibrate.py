@@ -13,7 +13,7 @@ from hartx import config as configs
 from hartx.calibrate import calibrate, from_sweep
 from hartx.calibration import read_temperature
 from hartx.errors import HartxError
-from hartx.predictions import Predictions, keep_predictions
+from hartx.predictions import Predictions, keep_predictions, pool, read_predictions
 
 CLASSES = 4
 
@@ -115,6 +115,15 @@ def test_a_failed_fold_is_left_out(tmp_path):
     values["runs"][0]["error"] = "killed"
     (folder / "sweep.json").write_text(json.dumps(values))
     assert from_sweep(base.get_config(), folder).runs == ["loso_3"]
+
+
+def test_a_fold_that_left_out_a_test_subject_as_well_is_dropped_whole(tmp_path):
+    folder = make_sweep(tmp_path, [1, 3])
+    make_run(tmp_path / "other", subject=2)
+    both = pool([read_predictions(tmp_path / name) for name in ("loso_1", "other")])
+    keep_predictions(both, tmp_path / "loso_1")
+    held_out = from_sweep(base.get_config(), folder)
+    assert held_out.runs == ["loso_3"] and set(held_out.predictions.subjects) == {3}
 
 
 @pytest.mark.parametrize(

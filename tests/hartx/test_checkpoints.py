@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
@@ -85,6 +86,16 @@ def test_the_best_checkpoint_of_a_run_that_was_stopped_is_that_of_an_undisturbed
     train(config, tmp_path / "stopped")
     one, other = (Checkpoints(tmp_path / name) for name in ("undisturbed", "stopped"))
     assert (one.best_score(), one.latest_step("best")) == (other.best_score(), other.latest_step("best"))
+
+
+def test_without_a_validation_subject_the_lowest_training_loss_is_the_best(config, tmp_path):
+    config.streams, config.num_epochs = ("skeleton",), 1  # 7 steps, a checkpoint after 3, 6 and 7
+    train(config, tmp_path)
+    losses = [row["loss"] for row in read_metrics(tmp_path) if "loss" in row]
+    means = {3: np.mean(losses[:3]), 6: np.mean(losses[3:6]), 7: losses[6]}
+    kept = Checkpoints(tmp_path)
+    assert kept.best_score() == pytest.approx(-min(means.values()))
+    assert kept.latest_step("best") == min(means, key=means.get)
 
 
 def test_a_best_checkpoint_that_cannot_be_written_leaves_the_run_unfinished(config, tmp_path, monkeypatch):

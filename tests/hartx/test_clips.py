@@ -79,6 +79,25 @@ def test_a_crop_takes_no_more_than_its_share(seed, crop):
     assert (1 - crop) * whole_s - 1e-9 <= view.stop_s - view.start_s <= whole_s + 1e-9
 
 
+def test_training_clips_are_cropped_jittered_and_warped_as_far_as_the_config_says():
+    config = configured(augment__temporal_crop=0.4, augment__temporal_elastic=0.3)
+    views = [view_of(seed, config) for seed in range(200)]
+    kept = np.array([view.stop_s - view.start_s for view in views]) / (40 / 30)
+    assert 0.6 <= kept.min() < 0.62 and 0.98 < kept.max() <= 1
+    offsets = np.array([view.offset for view in views])
+    assert offsets.shape == (200, 8) and offsets.min() < 0.01 and 0.99 < offsets.max() < 1
+    speeds = np.array([view.speeds for view in views])
+    assert 0.7 <= speeds.min() < 0.71 and 1.29 < speeds.max() <= 1.3
+
+
+def test_windows_at_test_are_of_the_first_stride_and_evenly_spread():
+    config = configured(clip__sampling="window", clip__strides=(1, 2), clip__views=3)
+    views = clips.test_views(recording(), config)
+    window_s, room_s = 8 / 15, 40 / 30 - 8 / 15  # 8 frames of the slowest track
+    np.testing.assert_allclose([view.start_s for view in views], room_s * np.array([1, 3, 5]) / 6)
+    np.testing.assert_allclose([view.stop_s - view.start_s for view in views], window_s)
+
+
 def test_windows_span_their_stride_and_both_strides_are_drawn():
     config = configured(clip__sampling="window", clip__strides=(1, 2))
     spans = {round((v.stop_s - v.start_s) * 15) for v in (view_of(seed, config) for seed in range(20))}

@@ -209,3 +209,11 @@ def test_every_frame_of_a_clip_gets_the_same_draw(seed):
 
 def test_flip_mirrors_depth():
     np.testing.assert_array_equal(depth_of(draw=ClipDraw(flip=True)), depth_of()[:, :, ::-1])
+
+
+def test_the_square_moves_by_shares_of_its_side():
+    thinned = preprocess.thin_depth(DEPTH, DEPTH_SPEC)
+    draws = (NO_DRAW, ClipDraw(depth=DepthDraw(shift=(0.1, -0.2))))
+    still, moved = (depth_transforms.place_square(thinned, DEPTH_SPEC, draw) for draw in draws)
+    assert moved.row - still.row == pytest.approx(0.1 * still.side)
+    assert moved.column - still.column == pytest.approx(-0.2 * still.side)

@@ -115,6 +115,15 @@ def test_a_file_in_the_place_of_the_root_of_sweeps_is_one_clear_error(repository
     assert "cannot be the folder of a sweep" in done.stderr and "Give another --root" in done.stderr
 
 
+@pytest.mark.parametrize("field", ["seed=1", "streams_dir={tmp}/streams"])
+def test_what_a_sweep_sets_by_itself_is_refused(repository, tmp_path, field):
+    given = f"--config.{field.format(tmp=tmp_path)}"
+    done = command(repository, "hartx.sweep", SMALL, given, f"--root={tmp_path}/runs")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "error: config.seed or config.streams_dir was given; a sweep has the seeds 0, 1, ..." in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_sweep_of_what_only_changes_a_run_is_one_clear_error(repository):
     done = command(repository, "hartx.sweep", "--config=configs/prune.py")
     assert done.returncode == 1 and "Traceback" not in done.stderr

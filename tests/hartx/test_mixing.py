@@ -40,6 +40,15 @@ def test_mixup_blends_every_modality_and_the_target_with_one_share(seed):
     np.testing.assert_allclose(mixed.targets, blended, atol=1e-5)
 
 
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 5.0])
+def test_the_shares_of_mixup_are_as_spread_as_alpha_says(alpha):
+    """The variance of Beta(a, a) is 1 / (4 (2 a + 1))."""
+    mixed = mixing.mixup(jax.random.key(0), mixing.Batch({}, jnp.eye(4096)), alpha=alpha)
+    share = np.diag(mixed.targets)
+    assert share.mean() == pytest.approx(0.5, abs=0.03)
+    assert share.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
+
+
 @settings(deadline=None, max_examples=20)
 @given(SEEDS)
 def test_cutmix_keeps_or_replaces_each_place_and_counts_what_it_replaced(seed):
@@ -80,6 +89,15 @@ def test_cutmix_replaces_half_on_average():
     assert 0.45 < replaced < 0.55
 
 
+@pytest.mark.parametrize("share", [0.2, 0.8])
+def test_where_both_are_on_so_many_get_cutmix(share):
+    batch = make_batch(size=512)
+    mixed = mixing.mix(jax.random.key(0), batch, mixup_alpha=5.0, cutmix_alpha=1.0, cutmix_share=share)
+    values = np.asarray(mixed.inputs["skeleton"])[1:]  # the first is mixed with the last, so far from it
+    cut = (values == np.rint(values)).all(axis=(1, 2))  # one of two whole numbers; mixup lies between them
+    assert cut.mean() == pytest.approx(share, abs=0.06)
+
+
 def test_both_off_changes_nothing():
     batch = make_batch()
     mixed = mixing.mix(jax.random.key(0), batch, mixup_alpha=0.0, cutmix_alpha=0.0, cutmix_share=0.5)
@@ -105,6 +123,12 @@ def test_at_most_one_stream_is_blanked(seed):
     for stream, values in dropped.items():
         kept = np.asarray(values).reshape(64, -1).max(axis=1) > 0
         np.testing.assert_array_equal(np.asarray(values)[kept], np.asarray(inputs[stream])[kept])
+
+
+def test_every_stream_is_blanked_as_often_as_another_and_all_as_often_as_stated():
+    dropped = mixing.drop_modalities(jax.random.key(0), make_batch(size=2000).inputs, rate=0.4)
+    gone = [(np.asarray(values).reshape(2000, -1) == 0).all(axis=1).mean() for values in dropped.values()]
+    assert gone == pytest.approx([0.2, 0.2], abs=0.03)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])

@@ -13,8 +13,8 @@ from hartx.data import input_specs
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate
 from hartx.models import create_model
-from hartx.pretraining import stream_config, stream_workdir
-from hartx.run import load_run
+from hartx.pretraining import stream_config, stream_workdir, with_trained_streams
+from hartx.run import RunLength, load_run, make_recipe, new_model
 from hartx.train import train
 from tests.hartx import small_config
 
@@ -65,6 +65,31 @@ def test_pretraining_of_some_streams_only_is_refused(streams):
     config.streams = streams
     with pytest.raises(HartxError, match="two or more"):
         configs.check(config)
+
+
+def test_the_statistics_of_a_stream_come_along_with_its_parameters(tmp_path, monkeypatch):
+    """A 3D network's BatchNorm would otherwise be tested with what it began with."""
+    config = small_config.get_config()
+    config.ema_decay = 0.5
+    for stream in config.streams:
+        config.pretraining[stream] = {"name": stream}
+    trained = {}
+
+    class Run:
+        def __init__(self, stream):
+            self.model = new_model(stream_config(config, stream), 5)
+            nnx.update(self.model, jax.tree.map(lambda x: x + 0.5, nnx.state(self.model)))
+            trained.update(nnx.to_flat_state(nnx.state(self.model)))
+
+    monkeypatch.setattr("hartx.pretraining.load_run", lambda folder, which: Run(folder.name.split("-")[0]))
+    _, state = make_recipe(config, 5, RunLength(1.0, 1))
+    state = with_trained_streams(config, tmp_path, state)
+    statistics = dict(nnx.to_flat_state(state.batch_stats))
+    assert any(path[1] == "rgb" and path[-1] == "mean" for path in statistics)
+    for found in (state.params, state.ema, state.batch_stats):
+        for path, leaf in nnx.to_flat_state(found):
+            if path[0] == "streams":
+                np.testing.assert_array_equal(leaf[...], trained[path][...], err_msg=str(path))
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +157,14 @@ def test_a_finished_fusion_does_not_need_the_runs_of_its_streams(config, finishe
     assert [after[name] for name in ("training_s", "trained_by")] == [
         before[name] for name in ("training_s", "trained_by")
     ]
+
+
+def test_a_mistake_of_the_last_stream_is_refused_before_the_first_is_trained(config, tmp_path):
+    other = config.copy_and_resolve_references()
+    other.pretraining[other.streams[-1]].num_epochs = 0
+    with pytest.raises(HartxError, match="num_epochs=0 was given; at least 1"):
+        train(other, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_stream_of_another_network_is_refused(config, finished, tmp_path):

@@ -18,6 +18,7 @@ from hartx.checkpoint import Checkpoints
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate
 from hartx.pruning import start, table
+from hartx.pruning.record import top1_change
 from hartx.run import RunLength, load_run, make_recipe
 from hartx.summary import model_costs
 from hartx.train import train
@@ -215,3 +216,10 @@ def test_a_run_that_was_not_evaluated_has_no_row(pruned, tmp_path):
     (copy / "pruning.json").write_text(json.dumps(plan))
     with pytest.raises(HartxError, match="was not evaluated yet"):
         table.row(copy)
+
+
+@pytest.mark.parametrize("after, expected", [({}, -0.1), ({"views": 3}, None), ({"clips": 7}, None)])
+def test_accuracies_are_compared_if_they_are_of_the_same_clips_and_views(after, expected):
+    before = {"top1": 0.9, "clips": 8, "views": 1}
+    change = top1_change({"before": before, "after": before | {"top1": 0.8} | after})
+    assert change == (None if expected is None else pytest.approx(expected))

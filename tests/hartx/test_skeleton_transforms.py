@@ -168,6 +168,11 @@ def test_missing_joints_are_at_the_origin_and_others_where_they_were():
     assert (small[:, LAYOUTS["kinect20"].index("head")] == 0).all()  # that layout has no thumbs
 
 
+def test_a_missing_joint_has_no_noise():
+    joints = RNG.standard_normal((6, 25, 3)).astype(np.float32)
+    assert (clip_of(joints, missing=("head",), noise=0.1)[:, KINECT25.index("head")] == 0).all()
+
+
 @given(seeds, st.floats(0.01, 0.99))
 def test_the_root_is_never_missing(seed, rate):
     augment = base.get_config().augment

@@ -50,6 +50,14 @@ def test_the_wilson_interval_is_scipys(case):
     assert wilson_interval(hits / count, count) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_wilson_interval_stays_a_share(share):
+    """Rounding goes beyond by the last digit."""
+    for count in range(1, 100):
+        low, high = wilson_interval(share, count)
+        assert 0 <= low < high <= 1
+
+
 def test_the_calibration_error_of_hand_made_cases():
     labels = np.array([0, 0, 0, 1])
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
@@ -142,6 +150,30 @@ def test_a_sweep_by_hand():
     (missing,) = summary["missing"]
     assert missing["top1"]["mean"] == pytest.approx(((4 * 0.5 + 2 * 1.0) / 6 + (4 * 0.25 + 2 * 0.5) / 6) / 2)
     assert set(summary["calibration"]["folds"]) == {"loso:1", "loso:3"}
+
+
+def test_the_calibration_of_a_sweep_by_hand():
+    """Each fold's temperature is that of the other fold's predictions."""
+    runs = [
+        run_of(1, 0, [0, 1, 2, 2], [0, 1, 2, 0], confidence=0.99),
+        run_of(3, 0, [0, 1, 2], [0, 0, 0], confidence=0.9),
+    ]
+    summary = summarise(runs, {0: ["loso:1", "loso:3"]}, LABELS)
+    found, scaled = summary["calibration"], []
+    for run, other in (runs, runs[::-1]):
+        temperature = fit_temperature(other.predictions)
+        before, after = confidence_at(run.predictions, 1.0), confidence_at(run.predictions, temperature)
+        expected = {"ece_before": before.ece, "ece_after": after.ece, "nll_before": before.nll, "nll_after": after.nll}
+        assert found["folds"][run.fold] == pytest.approx({"temperature": temperature, **expected})
+        scaled.append(with_temperature(run.predictions.log_probabilities, temperature))
+    labels, scaled = np.concatenate([run.predictions.labels for run in runs]), np.concatenate(scaled)
+    assert found["ece_before"]["mean"] == pytest.approx(summary["ece"]["mean"])
+    assert found["nll_before"]["mean"] == pytest.approx(summary["nll"]["mean"])
+    assert found["ece_after"]["mean"] == pytest.approx(expected_calibration_error(labels, scaled))
+    assert found["nll_after"]["mean"] == pytest.approx(negative_log_likelihood(labels, scaled))
+    assert abs(found["ece_after"]["mean"] - found["ece_before"]["mean"]) > 0.01
+    # Named right: 2 of the 2 of class 0, 1 of 2 of class 1, 1 of 3 of class 2; 3 more are taken for class 0.
+    assert summary["f1_macro"]["mean"] == pytest.approx((4 / 7 + 2 / 3 + 1 / 2) / 3)
 
 
 def test_a_sweep_of_which_nothing_is_whole_has_no_number():

@@ -279,6 +279,7 @@ def run_folder(small_data, tmp_path_factory):
     config.num_epochs = 1
     workdir = tmp_path_factory.mktemp("streaming") / "run"
     train(config, workdir)
+    (workdir / "report.json").write_text('{"top1": 0.25}')  # as if it had been tested
     return workdir, config
 
 
@@ -311,6 +312,7 @@ def test_the_command_measures_a_run(run_folder, capsys):
     assert report["window_s"] == pytest.approx(window_s(config, recordings))
     assert report["hop_s"] == pytest.approx(report["window_s"] / 2) and report["stride"] == 4
     assert report["release"] == pytest.approx(0.8 * 0.04)
+    assert report["trimmed_top1"] == 0.25
     overall = report["overall"]
     assert overall["instances"] == 108 == sum(c["instances"] for c in report["per_class"].values())
     assert overall["minutes"] == pytest.approx(sum(s["duration_s"] for s in report["sequences"]) / 60)
@@ -343,6 +345,7 @@ def test_the_threshold_is_suggested_by_those_who_trained_and_never_by_the_test_s
     report = json.loads((workdir / "streaming_train" / "streaming.json").read_text())
     assert list(report["per_subject"]) == ["1", "3", "5", "7"]
     assert (report["window_s"], report["hop_s"]) == (1.5, 1.5)
+    assert report["trimmed_top1"] is None  # the report is of the test side
     curve = report["threshold_curves"]["5"]
     best = max(row["f1"] for row in curve)
     assert report["best_threshold"]["f1"] == best

@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.preprocess import prepare_clip
-from hartx.data import clips
-from hartx.data.source import RecordingSource
+from hartx.data import clips, window_s
+from hartx.data.source import Recordings, RecordingSource
+from hartx.errors import HartxError
+from hartx.protocol import RecordingId, Sides
 from tests.hartx import small_config
 
 STREAMS = ("skeleton", "inertial")
@@ -99,3 +101,20 @@ def test_only_what_the_streams_name_is_read(config, streams):
     config.streams = streams
     clip = clips.training_clip(recording(streams), config, clips.input_specs(config), np.random.default_rng(0))
     assert set(clip) == set(streams)
+
+
+@pytest.mark.parametrize("sampling, expected", [("uniform", 1.5), ("window", 4 / 30)])
+def test_a_window_on_the_device_is_as_long_as_a_clip_in_training(config, sampling, expected):
+    """uniform: the median of 1, 1.5 and 4 seconds; window: 4 frames at the first stride."""
+    source = RecordingSource([record(num_skeletons=n) for n in (30, 45, 120, 300)], ("skeleton",), cache_gib=0.0)
+    ids = tuple(RecordingId(f"a1_s{s}_t1", s) for s in (1, 3, 5, 2))
+    recordings = Recordings(source, ("wave",), ids, (0, 1, 2, 3), (0,) * 4, ids, Sides((0, 1, 2), (), (3,)))
+    config.clip.sampling, config.clip.strides = sampling, (1, 2)
+    assert window_s(config, recordings) == pytest.approx(expected)
+
+
+def test_without_training_recordings_a_window_has_no_length(config):
+    source = RecordingSource([record()], ("skeleton",), cache_gib=0.0)
+    ids = (RecordingId("a1_s2_t1", 2),)
+    with pytest.raises(HartxError, match="none of them is there"):
+        window_s(config, Recordings(source, ("wave",), ids, (0,), (0,), ids, Sides((), (), (0,))))

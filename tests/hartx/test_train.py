@@ -22,7 +22,7 @@ from hartx.jit import jit
 from hartx.predictions import read_predictions
 from hartx.predictor import eval_step_fn
 from hartx.progress import NonFiniteLoss, read_metrics
-from hartx.run import load_run
+from hartx.run import fingerprint, load_run, new_model
 from hartx.train import train
 from tests.hartx import small_config
 
@@ -145,6 +145,40 @@ def test_the_report_of_a_run_that_is_trained_again_is_not_taken_for_the_new_one(
     shutil.rmtree(tmp_path / "checkpoints")
     train(config, tmp_path)
     assert not is_tested(config, tmp_path)
+
+
+def test_a_run_is_tested_until_other_recordings_are_on_the_test_side(finished, config, tmp_path):
+    workdir, _ = finished
+    report = json.loads((workdir / "report.json").read_text())
+    assert is_tested(config, workdir) and is_tested(config, workdir, report["test_recordings"])
+    assert not is_tested(config, workdir, fingerprint(["a1_s2_t1"]))
+    del report["test_recordings"]  # as of runs that were tested before it was kept
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    assert not is_tested(config, tmp_path)
+    config.protocol = "loso:2"
+    assert not is_tested(config, workdir)
+
+
+def test_another_seed_gives_another_network(config):
+    config.streams = ("skeleton",)
+    kernels = []
+    for config.seed in (0, 1):
+        kernels.append(jax.tree.leaves(nnx.state(new_model(config, 5), nnx.Param)))
+    assert any((one != other).any() for one, other in zip(*kernels, strict=True))
+
+
+def test_the_steps_draw_by_the_seed(config, tmp_path, monkeypatch):
+    class Seen(Exception):
+        pass
+
+    def first_step(state, inputs, labels, key):
+        raise Seen(jax.random.key_data(key).tolist())
+
+    monkeypatch.setattr("hartx.train.jit", lambda *_, **__: first_step)
+    config.streams, config.seed = ("skeleton",), 3
+    with pytest.raises(Seen) as seen:
+        train(config, tmp_path)
+    assert seen.value.args[0] == jax.random.key_data(jax.random.key(3)).tolist()
 
 
 def test_the_network_of_the_validation_is_compiled_once(config, tmp_path, monkeypatch):

@@ -68,6 +68,13 @@ def test_brightness_and_saturation_do_what_they_say():
     assert len(set(grey.tolist())) == 1
 
 
+def test_contrast_draws_pixels_to_the_mean_grey_or_away_from_it():
+    frame = np.repeat(np.array([[[80], [120]]], np.uint8), 3, axis=2)
+    less, more = (video_transforms.jitter_colour(frame, (1.0, contrast, 1.0, 0.0)) for contrast in (0.5, 2.0))
+    np.testing.assert_allclose(less[0, :, 0], (90, 110), atol=1)
+    np.testing.assert_allclose(more[0, :, 0], (60, 140), atol=1)
+
+
 def test_a_third_of_a_turn_of_hue_makes_red_green():
     red = np.full((2, 2, 3), (200, 0, 0), np.uint8)
     turned = video_transforms.jitter_colour(red, (1.0, 1.0, 1.0, 1 / 3))[0, 0]
