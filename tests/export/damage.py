@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from export.bundle import bundle_sha256
 from tests.export.conftest import LABELS
 
 
@@ -22,6 +23,11 @@ def sign(folder: Path, name: str) -> None:
     for entry in values["precisions"].values():
         if entry["file"] == name.replace(".bin", ".xml"):
             entry["size_bytes"] += grown
+    if name != "export.json":
+        made = json.loads((folder / "export.json").read_text())
+        (folder / "export.json").write_text(json.dumps({**made, "bundle_sha256": bundle_sha256(values)}))
+        data = (folder / "export.json").read_bytes()
+        values["files"]["export.json"] = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
     (folder / "bundle.json").write_text(json.dumps(values))
 
 
@@ -176,6 +182,18 @@ DAMAGE = {
     ),
     "float32 for float16": (
         put_fp32_in_place_of("model.fp16.onnx"), "model.fp16.onnx", "float16", "float32 constants",
+    "less that may be lost": (
+        edit_json("bundle.json", lambda v: v.update(max_drop_points=50)),
+        "bundle.json", "as it was written", "changed after the export",
+    ),
+    "a longer window": (
+        edit_json("bundle.json", lambda v: v["window"].update(duration_s=9.0)),
+        "bundle.json", "as it was written", "changed after the export",
+    ),
+    "another name": (
+        edit_json("bundle.json", lambda v: v.update(model="x")),
+        "bundle.json", "as it was written", "changed after the export",
+    ),
     ),
     "float32 for int8": (
         put_fp32_in_place_of("model.int8.onnx"), "model.int8.onnx", "Q/DQ placement", "nothing is quantised",

@@ -42,7 +42,7 @@ from hartx.data import input_specs
 from hartx.models.conv3d import Conv3D
 from hartx.run import Run
 from tests.export.conftest import LABELS, MadeUpClips, write_plan
-from tests.export.damage import DAMAGE, append_byte, edit_json, edit_model, nudge_a_weight
+from tests.export.damage import DAMAGE, append_byte, edit_json, edit_model, nudge_a_weight, sign
 
 EVERY = ",".join(row.name for row in FORMATS)
 TEMPERATURE = 1.5
@@ -276,6 +276,37 @@ def test_command_ends_with_0_or_1_and_a_table(bundle, run, clips, monkeypatch, c
     assert "FAIL" in out and "1 of 1 checks failed" in out
 
 
+def test_a_bundle_of_before_has_no_hash_of_what_it_says(bundle):
+    edit_json("export.json", lambda values: values.pop("bundle_sha256"))(bundle)
+    assert failures(bundle) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v.update(temperature=9.0), "temperature is 9; that of the run is 1.5"),
+        (lambda v: v["window"].update(duration_s=9.0), "window.duration_s is 9.0; the run's clips span 2.25 s"),
+    ],
+    ids=["temperature", "window"],
+)
+def test_a_signed_change_of_what_the_run_knows_is_found(bundle, run, clips, change, words):
+    edit_json("bundle.json", change)(bundle)
+    sign(bundle, "model.fp32.onnx")
+    found = {(check.subject, check.name): check.note for check in failures(bundle, run, clips)}
+    assert words in found[("bundle.json", "temperature and window")]
+
+
+def test_what_an_engine_raises_while_it_computes_is_a_failed_check(bundle, run, clips, monkeypatch):
+    """Damaged StableHLO is read without a word, and fails where it is compiled: at its first call."""
+
+    def compute(*_):
+        raise jax.errors.JaxRuntimeError("INTERNAL: bytecode")
+
+    monkeypatch.setattr(stablehlo, "as_function", lambda *_: compute)
+    (found,) = failures(bundle, run, clips)
+    assert found.name == "parity with the trained model" and "it cannot be run: JaxRuntimeError" in found.note
+
+
 def test_recordings_that_a_run_was_not_trained_on_are_refused(run, bundle, tmp_path, monkeypatch, capsys):
     write_plan(tmp_path, ["a1_s1_t1"])
     there = dataclasses.replace(run, workdir=tmp_path)
@@ -304,3 +335,4 @@ def test_a_precision_whose_model_is_there_and_that_is_not_named_is_one_failed_ch
     path.write_text(json.dumps(values))
     (failed,) = failures(bundle)
     assert "precisions has no fp16, though its model is there: model.fp16.onnx" in failed.note
+    sign(bundle, "model.fp32.onnx")
