@@ -110,6 +110,7 @@ def check_format(contents: Contents, row: Format) -> Iterator[Check]:
     elif row.precision == "int8":
         yield attempt(row.file, "Q/DQ placement", lambda: int8_checks.placement(model))
         yield attempt(row.file, "layers in int8", lambda: int8_checks.layers(contents, model))
+        yield attempt(row.file, "weights", lambda: int8_checks.rounding(contents, model))
         yield attempt(row.file, "scales", lambda: int8_checks.scales(contents, model))
 
 
