@@ -32,6 +32,7 @@ from export.calibration import int8_scale
 from export.cpu_graph import for_cpu
 from export.exporter import export as write_bundle
 from export.formats import FORMATS, Options, parse
+from export.head import Head
 from export.inputs import model_inputs, to_feeds
 from export.layers import layer_names
 from export.session import Session
@@ -154,6 +155,19 @@ def test_stablehlo_runs_with_jax_alone(whole, run, clips, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), [*expected, expected[0]], atol=1e-4)
 
 
+def test_stablehlo_tells_nothing_of_the_machine_that_made_it(whole, run):
+    content = (whole[0] / "model.stablehlo").read_bytes()
+    assert b".py" not in content
+    before = jax.config.jax_traceback_in_locations_limit
+    head = Head(False, TEMPERATURE)
+    assert stablehlo.serialize(run.model, model_inputs(run.specs), head, None) == content
+    assert jax.config.jax_traceback_in_locations_limit == before
+
+
+def test_the_model_card_says_where_the_stem_is_in_int8(whole):
+    assert "The stem (in openvino-int8 it is in int8 as well), the" in (whole[0] / "model_card.md").read_text()
+
+
 def test_parity_is_between_float32_and_float32_on_every_device(whole, run, clips, monkeypatch):
     """With JAX's own choice on an H200, TF32, a sound export was 0.006 off where 0.0001 is allowed."""
     module = stablehlo.read((whole[0] / "model.stablehlo").read_bytes()).mlir_module()
@@ -262,20 +276,6 @@ def test_another_run_s_bundle_and_a_test_recording_in_calibration_are_found(bund
     assert [c.note for c in failures(bundle, run, clips)] == ["not among the run's training recordings: a1_s2_t1"]
 
 
-# --- the command ------------------------------------------------------------------------------------
-
-
-def test_command_ends_with_0_or_1_and_a_table(bundle, run, clips, monkeypatch, capsys):
-    monkeypatch.setattr(hartx.run, "load_run", lambda _: run)
-    monkeypatch.setattr(export.clips, "RunClips", lambda _: clips)
-    assert command.main([f"--bundle={bundle}", "--workdir=r"]) == 0
-    assert "checks passed" in capsys.readouterr().out
-    append_byte(bundle)
-    assert command.main([f"--bundle={bundle}"]) == 1
-    out = capsys.readouterr().out
-    assert "FAIL" in out and "1 of 1 checks failed" in out
-
-
 def test_a_bundle_of_before_has_no_hash_of_what_it_says(bundle):
     edit_json("export.json", lambda values: values.pop("bundle_sha256"))(bundle)
     assert failures(bundle) == []
@@ -307,6 +307,20 @@ def test_what_an_engine_raises_while_it_computes_is_a_failed_check(bundle, run, 
     assert found.name == "parity with the trained model" and "it cannot be run: JaxRuntimeError" in found.note
 
 
+# --- the command ------------------------------------------------------------------------------------
+
+
+def test_command_ends_with_0_or_1_and_a_table(bundle, run, clips, monkeypatch, capsys):
+    monkeypatch.setattr(hartx.run, "load_run", lambda _: run)
+    monkeypatch.setattr(export.clips, "RunClips", lambda _: clips)
+    assert command.main([f"--bundle={bundle}", "--workdir=r"]) == 0
+    assert "checks passed" in capsys.readouterr().out
+    append_byte(bundle)
+    assert command.main([f"--bundle={bundle}"]) == 1
+    out = capsys.readouterr().out
+    assert "FAIL" in out and "1 of 1 checks failed" in out
+
+
 def test_recordings_that_a_run_was_not_trained_on_are_refused(run, bundle, tmp_path, monkeypatch, capsys):
     write_plan(tmp_path, ["a1_s1_t1"])
     there = dataclasses.replace(run, workdir=tmp_path)
@@ -333,6 +347,6 @@ def test_a_precision_whose_model_is_there_and_that_is_not_named_is_one_failed_ch
     values = json.loads(path.read_text())
     del values["precisions"]["fp16"]
     path.write_text(json.dumps(values))
+    sign(bundle, "model.fp32.onnx")
     (failed,) = failures(bundle)
     assert "precisions has no fp16, though its model is there: model.fp16.onnx" in failed.note
-    sign(bundle, "model.fp32.onnx")
