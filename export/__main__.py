@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--workdir", type=Path, required=True, metavar="RUN", help="folder of the finished run")
     parser.add_argument("--bundle", type=Path, required=True, metavar="FOLDER", help="the bundle to write")
+    parser.add_argument("--raw_dir", metavar="FOLDER", help="where the run's recordings are now, if they were moved")
     parser.add_argument(
         "--formats",
         type=_formats,
@@ -158,6 +159,8 @@ def main(argv: list[str] | None = None) -> int:
         formats.check_options(chosen, options)
         formats.check_packages(chosen)
         run = load_run(args.workdir)
+        if args.raw_dir is not None:
+            run.config.dataset.raw_dir = args.raw_dir
         check_target(args.bundle, run)  # before recordings are opened, which may take a while
         export(run, RunClips(run), args.bundle, args.formats, options, Steps())
     except (ExportError, EdgeError, HartxError, DatasetError) as error:

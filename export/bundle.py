@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -24,6 +25,9 @@ from hartx.run import Run, config_digest
 CALIBRATION_FILE = "calibration.json"
 MODEL_CARD_FILE = "model_card.md"
 EXPORT_FILE = "export.json"
+
+# Field of `export.json`, see `bundle_sha256`.
+BUNDLE_HASH = "bundle_sha256"
 
 # Written later, by `export.sensitivity`; not among the hashes of bundle.json, which stays as it was exported.
 SENSITIVITY_FILE = "sensitivity.json"
@@ -164,7 +168,9 @@ def _sync(folder: Path) -> None:
 
 
 def write_description(folder: Path, description: Description) -> None:
-    """Write `bundle.json` for the files that lie in a folder, and read all of it as the device will.
+    """Write `export.json` and `bundle.json` for the files in a folder, and read all of it as the device will.
+
+    The former has a hash of the latter, which lists its own: what is changed in either is found.
 
     `max_drop_points`, where the user gave `--max_drop`, is what `export.tensorrt` lets a smaller precision lose.
 
@@ -174,9 +180,7 @@ def write_description(folder: Path, description: Description) -> None:
       ExportError: if the device would refuse it.
     """
     batch = description.options.batch or "batch"
-    files = {
-        path.name: {"sha256": sha256_of(path), "size_bytes": path.stat().st_size} for path in sorted(folder.iterdir())
-    }
+    files = {path.name: _entry(path) for path in folder.iterdir()}
     frames = window_frames({entry.modality: entry.spec for entry in description.inputs})
     values = {
         "format_version": FORMAT_VERSION,
@@ -207,6 +211,9 @@ def write_description(folder: Path, description: Description) -> None:
     }
     if description.options.max_drop is not None:
         values[MAX_DROP_FIELD] = description.options.max_drop
+    made = folder / EXPORT_FILE
+    made.write_text(json.dumps({**report(description), BUNDLE_HASH: bundle_sha256(values)}, indent=1) + "\n")
+    values["files"] = dict(sorted({**files, EXPORT_FILE: _entry(made)}.items()))
     (folder / BUNDLE_FILE).write_text(json.dumps(values, indent=1) + "\n")
     try:
         read_bundle(folder)
@@ -214,8 +221,18 @@ def write_description(folder: Path, description: Description) -> None:
         raise ExportError(f"the device would refuse this bundle: {error}") from error
 
 
+def _entry(path: Path) -> dict[str, Any]:
+    return {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
+
+
+def bundle_sha256(values: Mapping[str, Any]) -> str:
+    """Return the SHA-256 (hex) of what `bundle.json` says, but for its entry of `export.json`, where this stands."""
+    files = {name: entry for name, entry in values["files"].items() if name != EXPORT_FILE}
+    return hashlib.sha256(json.dumps({**values, "files": files}, sort_keys=True).encode()).hexdigest()
+
+
 def report(description: Description) -> dict[str, Any]:
-    """Return the contents of `export.json`: what was asked for, and how the making of each format went."""
+    """Return what `export.json` says of the formats: what was asked for, and how the making of each format went."""
     return {
         "options": asdict(description.options),
         "exports": {

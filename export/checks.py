@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from edge.errors import EdgeError
 from export import fp16, int8_checks, onnx_graph, openvino, stablehlo, structure
-from export.bundle import EXPORT_FILE
+from export.bundle import BUNDLE_HASH, EXPORT_FILE, bundle_sha256
 from export.contents import Contents, load
 from export.errors import ExportError
 from export.formats import Format
@@ -51,6 +51,20 @@ def attempt(subject: str, name: str, check: Callable[[], str]) -> Check:
         return Check(subject, name, True, check())
     except (ExportError, EdgeError) as error:
         return Check(subject, name, False, str(error))
+
+
+def unchanged(contents: Contents) -> str:
+    """Return where the hash of `bundle.json` stands.
+
+    Raises:
+      ExportError: if it is another one: something was edited.
+    """
+    kept = contents.read_json(EXPORT_FILE).get(BUNDLE_HASH)
+    if kept is None:
+        return f"not known: {EXPORT_FILE} of an export before this check has no hash of it"
+    if kept != bundle_sha256(contents.raw):
+        raise ExportError(f"it was changed after the export: {EXPORT_FILE} has another hash of what it says")
+    return f"the hash is that in {EXPORT_FILE}"
 
 
 def accuracy(contents: Contents) -> str:
@@ -96,6 +110,7 @@ def check_format(contents: Contents, row: Format) -> Iterator[Check]:
     elif row.precision == "int8":
         yield attempt(row.file, "Q/DQ placement", lambda: int8_checks.placement(model))
         yield attempt(row.file, "layers in int8", lambda: int8_checks.layers(contents, model))
+        yield attempt(row.file, "weights", lambda: int8_checks.rounding(contents, model))
         yield attempt(row.file, "scales", lambda: int8_checks.scales(contents, model))
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from export.errors import ExportError
 from hartx.data import Clip, eval_clips, open_recordings, window_s
-from hartx.run import Run, fingerprint, read_record
+from hartx.run import Run, check_testable, fingerprint, read_record
 
 # Where scales may come from. The validation subject of a run is one of those whom the protocol gives to training.
 CALIBRATION_SIDES = ("train", "validation")
@@ -45,7 +45,7 @@ class RunClips:
 
     Raises:
       ExportError: if the run was trained on others than those that are there now.
-      HartxError: if they cannot be read.
+      HartxError: if they cannot be read, or are of other actions.
       datasets.errors.DatasetError: if they cannot be prepared.
     """
 
@@ -54,6 +54,7 @@ class RunClips:
         self._config.clip.views = 1
         self._recordings = open_recordings(self._config)
         check_trained_on(run.workdir, self._recordings.names("train"))
+        check_testable(run.workdir, self._config, self._recordings)  # the order of the labels is that of the outputs
         self._entries: dict[str, list[Entry]] = {}  # labels are in the recordings, which may be slow to read
 
     def entries(self, side: str) -> list[Entry]:

@@ -16,13 +16,11 @@ import numpy as np
 from export import accuracy, formats, model_card
 from export.bundle import (
     CALIBRATION_FILE,
-    EXPORT_FILE,
     MODEL_CARD_FILE,
     Description,
     Export,
     check_target,
     identify,
-    report,
     staged,
     write_description,
 )
@@ -109,6 +107,11 @@ def trained(run: Run, inputs: tuple[ModelInput, ...], head: Head) -> Compute:
     return lambda feeds: head.of_logits(logits(feeds))
 
 
+def window_s(clips: Clips) -> float:
+    """Return the seconds that one prediction sees, as a bundle has them."""
+    return round(clips.window_s(), 3)
+
+
 def parity_clips(clips: Clips) -> list[Mapping[str, np.ndarray]]:
     """Return the training clips on which formats are held against the trained model."""
     names = [entry.name for entry in choose_stratified(clips.entries("train"), PARITY_CLIPS)]
@@ -136,7 +139,7 @@ def _describe(job: Job, seconds: Mapping[str, float]) -> Description:
         run=identify(job.run),
         inputs=job.inputs,
         labels=job.run.labels,
-        window_s=round(job.clips.window_s(), 3),
+        window_s=window_s(job.clips),
         head=job.head,
         options=job.options,
         exports=tuple(
@@ -164,7 +167,6 @@ def _write(bundle: Path, job: Job, description: Description) -> None:
     if calibration is not None:
         files[CALIBRATION_FILE] = _as_json(calibration.to_json())
         files[cache.CACHE_FILE] = cache.to_text({**calibration.scales, **calibration.output_scales}).encode()
-    files[EXPORT_FILE] = _as_json(report(description))
     card = model_card.text(description, job.run.report, job.run.config.protocol, calibration)
     files[MODEL_CARD_FILE] = card.encode()
     with job.steps.step("bundle") as note:

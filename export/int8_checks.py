@@ -17,6 +17,9 @@ from export.passes import constant
 from export.residual import behind_qdq, video_convs
 from export.tensorrt import cache
 
+# What rounding to int8 may change, in steps; a little more, for it was computed in float32.
+_HALF_A_STEP = 0.5001
+
 
 def has_layers(contents: Contents) -> bool:
     """Return whether a bundle's float model has layers that int8 has a kernel for; also if that cannot be read."""
@@ -72,6 +75,34 @@ def layers(contents: Contents, model: onnx.ModelProto) -> str:
             f"int8 in the model: {', '.join(found) or 'none'}; by {CALIBRATION_FILE}: {', '.join(expected) or 'none'}"
         )
     return f"{len(found)} of {len(names)} layers, as {CALIBRATION_FILE} says"
+
+
+def rounding(contents: Contents, model: onnx.ModelProto) -> str:
+    """Return how many layers have the weights of the float model, rounded.
+
+    Raises:
+      ExportError: if one is farther from them than rounding brings it: its weights were changed.
+    """
+    base = ir.from_proto(load(contents, formats.BY_NAME[formats.BASE]))
+    exact = {conv.name: constant(conv.inputs[1]) for conv in video_convs(base)}
+    checked = 0
+    for conv in video_convs(ir.from_proto(model)):
+        restored, expected = conv.inputs[1].producer(), exact.get(conv.name)  # type: ignore[union-attr]
+        if restored is None or restored.op_type != "DequantizeLinear" or expected is None:
+            continue  # in float, or no layer of the float model: `layers` says so
+        stored, scale = constant(restored.inputs[0]), constant(restored.inputs[1])
+        if stored is None or scale is None or stored.shape != expected.shape or scale.shape != stored.shape[:1]:
+            raise ExportError(f"{conv.name}: its weights are not those of the float model in another type")
+        steps = np.abs(stored - expected / scale.reshape(-1, *[1] * (stored.ndim - 1)))
+        farthest = steps.reshape(len(steps), -1).max(axis=1)
+        channel = int(farthest.argmax())
+        if not farthest[channel] <= _HALF_A_STEP:
+            raise ExportError(
+                f"{conv.name}: weights of output channel {channel} are {farthest[channel]:.3g} steps of int8 from "
+                "those of the float model; rounding brings them half a step away"
+            )
+        checked += 1
+    return f"{checked} layers have the weights of {formats.BY_NAME[formats.BASE].file}, rounded"
 
 
 def scales(contents: Contents, model: onnx.ModelProto) -> str:

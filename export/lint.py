@@ -32,6 +32,7 @@ def lint(model: ir.Model) -> list[Violation]:
     rules = (
         _symmetric,
         _positive_scales,
+        _pairs,
         _whole_convolutions,
         _weights_per_channel,
         _biases_in_float,
@@ -69,6 +70,20 @@ def _positive_scales(model: ir.Model) -> Iterator[Violation]:
             scale = constant(node.inputs[1])
             if scale is None or not (np.isfinite(scale).all() and (scale > 0).all()):
                 yield Violation("positive-scales", _name(node), "scales must be constant, finite and more than 0")
+
+
+def _pairs(model: ir.Model) -> Iterator[Violation]:
+    for node in model.graph:
+        if node.op_type != "QuantizeLinear":
+            continue
+        (value,), scale = node.outputs, constant(node.inputs[1])
+        if value.is_graph_output():
+            yield Violation("pairs", _name(node), "the graph gives int8; it must be restored first")
+        for use in value.uses():
+            if use.node.op_type != "DequantizeLinear" or use.idx != 0:
+                yield Violation("pairs", _name(node), f"{_name(use.node)} reads its int8, which must be restored first")
+            elif not np.array_equal(scale, constant(use.node.inputs[1])):  # type: ignore[arg-type]
+                yield Violation("pairs", _name(use.node), f"its scale is not that of {_name(node)}, which it restores")
 
 
 def _whole_convolutions(model: ir.Model) -> Iterator[Violation]:

@@ -103,10 +103,11 @@ def _accuracy(exports: tuple[Export, ...], calibration: Calibration | None) -> s
     if calibration is None:
         in_int8 = any("int8" in entry.format.name for entry in exports)
         return text + "\n\nint8: weights are stored in it; all layers compute in float." * in_int8
+    stem = " (in openvino-int8 it is in int8 as well)" if any(e.format.name == "openvino-int8" for e in exports) else ""
     return text + (
         f"\n\nint8: the 3D convolutions behind the stem, weights and activations, symmetric; ranges of activations "
-        f"by {calibration.estimator} over {len(calibration.clips)} training clips (`calibration.json`). The stem, the "
-        f"recurrent layers and the head are in float{_kept(calibration)}."
+        f"by {calibration.estimator} over {len(calibration.clips)} training clips (`calibration.json`). The "
+        f"stem{stem}, the recurrent layers and the head are in float{_kept(calibration)}."
     )
 
 

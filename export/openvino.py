@@ -90,9 +90,14 @@ def convert(model: onnx.ModelProto) -> tuple[bytes, bytes]:
             openvino.save_model(converted, graph, compress_to_fp16=False)
             return graph.read_bytes(), graph.with_suffix(".bin").read_bytes()
         except RuntimeError as error:
-            raise ExportError(f"OpenVINO cannot convert the int8 model: {error}") from error
+            raise ExportError(
+                f"OpenVINO cannot convert the int8 model, or not write it to {folder} (is there room?): {error}"
+            ) from error
         except OSError as error:
-            raise ExportError(f"the int8 model cannot be written to {folder}: {error.strerror}") from error
+            raise ExportError(
+                f"the int8 model cannot be written to {folder}: {error.strerror}\n"
+                "  Is there room? Another folder is taken by TMPDIR"
+            ) from error
 
 
 def read(graph: bytes, weights: bytes) -> openvino.Model:

@@ -56,15 +56,26 @@ def compare(
       inputs: what both read.
       clips: modality to array, of real recordings.
       tolerance: how close it should be.
+
+    Raises:
+      ExportError: if the model cannot be run.
     """
     difference, largest = 0.0, 0.0
     for batch in [[clip] for clip in clips] + [list(clips)]:
         feeds = to_feeds(inputs, batch)
         expected = reference(feeds)
-        found = float(np.abs(compute(feeds) - expected).max())
+        found = float(np.abs(_computed(compute, feeds) - expected).max())
         difference = max(difference, found if np.isfinite(found) else np.inf)
         largest = max(largest, float(np.abs(expected).max()))
     return Parity(difference, tolerance.allowed(largest), len(clips))
+
+
+def _computed(compute: Compute, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return what a model computes; StableHLO, for one, is compiled only here, however damaged it is."""
+    try:
+        return compute(feeds)
+    except Exception as error:  # the engines' exceptions have no common class below Exception
+        raise ExportError(f"it cannot be run: {type(error).__name__}: {error}") from error
 
 
 def check(
@@ -77,7 +88,7 @@ def check(
     """Compare an exported model with the trained one, see `compare`.
 
     Raises:
-      ExportError: if an output differs by more than the tolerance, or is not finite.
+      ExportError: if it cannot be run, or an output differs by more than the tolerance, or is not finite.
     """
     found = compare(compute, reference, inputs, clips, tolerance)
     if not found.holds:

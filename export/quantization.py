@@ -35,6 +35,8 @@ def write_tables(bundles: list[Path], output: Path) -> None:
       EdgeError: if a bundle is damaged.
       HartxError: for markers that are not as they should be.
     """
+    if output.is_dir():
+        raise ExportError(f"--output={output} was given, which is a folder; the document in it is expected")
     if not output.exists():
         raise ExportError(f"{output} does not exist; write it with the text and the markers of the tables first")
     facts: dict[str, Facts] = {}

@@ -15,7 +15,7 @@ from rich.table import Table
 from export.bundle import SENSITIVITY_FILE
 from export.layer_loss import Loss, Losses
 from export.layers import Layer
-from hartx.files import write_json
+from hartx.files import whole, write_json
 from hartx.plots import save_figure
 
 PICTURE_FILE = "sensitivity.png"
@@ -99,8 +99,10 @@ def _cells(loss: Loss) -> tuple[str, ...]:
 def write(bundle: Path, found: Sensitivity) -> list[Path]:
     """Write `sensitivity.json` and `sensitivity.png` into a bundle's folder and return their paths."""
     paths = [bundle / SENSITIVITY_FILE, bundle / PICTURE_FILE]
-    write_json(paths[0], found.to_json())
-    draw(found, paths[1])
+    # Both are written before either takes its place, the numbers last: none of them is there without its picture.
+    with whole(paths[0]) as values, whole(paths[1]) as picture:
+        draw(found, picture)
+        write_json(values, found.to_json())
     return paths
 
 

@@ -8,7 +8,8 @@ jax.export promises that a file is read for half a year by later JAX, and that n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -76,8 +77,20 @@ def serialize(model: nnx.Module, inputs: tuple[ModelInput, ...], head: Head, bat
         return jax.lax.platform_dependent(state, *arrays, cpu=lowered("taps"), default=lowered("native"))
 
     # Written into the file: GPUs would multiply in TF32, TPUs in bfloat16.
-    with jax.default_matmul_precision("highest"):
+    with jax.default_matmul_precision("highest"), _without_locations():
         return bytes(jax_export.export(jax.jit(apply), platforms=PLATFORMS)(*arguments).serialize())
+
+
+@contextlib.contextmanager
+def _without_locations() -> Iterator[None]:
+    """Keep the files and lines of this code, which are of no use elsewhere, out of what is lowered."""
+    option = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, option)
+    jax.config.update(option, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)
 
 
 def read(content: bytes) -> jax_export.Exported:

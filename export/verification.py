@@ -11,13 +11,14 @@ import numpy as np
 from edge.errors import EdgeError
 from export import int8_checks
 from export.bundle import CALIBRATION_FILE, SENSITIVITY_FILE, identify
-from export.checks import Check, accuracy, attempt, check_format, compute
+from export.checks import Check, accuracy, attempt, check_format, compute, unchanged
 from export.clips import Clips
 from export.contents import Contents, read
 from export.errors import ExportError
-from export.exporter import parity_clips, trained
+from export.exporter import parity_clips, trained, window_s
 from export.formats import Format
 from export.parity import Compute, compare
+from hartx.calibration import read_temperature
 from hartx.run import Run
 
 
@@ -36,6 +37,7 @@ def verify(bundle: Path, run: Run | None, clips: Clips | None) -> Iterator[Check
         return
     listed = len(contents.raw["files"])
     yield Check("bundle.json", "fields, sizes, hashes", True, f"{listed} files are as they were written")
+    yield attempt("bundle.json", "as it was written", lambda: unchanged(contents))
     yield attempt("bundle.json", "accuracy as it was measured", lambda: accuracy(contents))
     for row in contents.rows:
         yield from check_format(contents, row)
@@ -51,6 +53,7 @@ def _against_run(contents: Contents, run: Run, clips: Clips) -> Iterator[Check]:
     yield from_run
     if not from_run.passed:
         return
+    yield attempt("bundle.json", "temperature and window", lambda: _of_run(contents, run, clips))
     if any(row.precision == "int8" for row in contents.rows) and int8_checks.has_layers(contents):
         yield attempt(CALIBRATION_FILE, "training recordings only", lambda: _calibration_clips(contents, clips))
     reference, chosen = trained(run, contents.inputs, contents.head), parity_clips(clips)
@@ -77,6 +80,16 @@ def same_run(contents: Contents, run: Run) -> str:
     if contents.bundle.labels != run.labels or list(contents.bundle.specs.values()) != list(run.specs.values()):
         raise ExportError("labels or preprocessing of the bundle are not those of the run")
     return f"step {run.step}; labels and preprocessing agree"
+
+
+def _of_run(contents: Contents, run: Run, clips: Clips) -> str:
+    temperature, fitted = contents.bundle.temperature, read_temperature(run.workdir)
+    if temperature != fitted:
+        raise ExportError(f"temperature is {temperature:g}; that of the run is {fitted:g}\n  Export again")
+    duration_s, spanned_s = contents.raw["window"]["duration_s"], window_s(clips)
+    if duration_s != spanned_s:
+        raise ExportError(f"window.duration_s is {duration_s}; the run's clips span {spanned_s} s")
+    return f"temperature {temperature:g}; {duration_s} s"
 
 
 def _calibration_clips(contents: Contents, clips: Clips) -> str:

@@ -17,6 +17,9 @@ import orbax.checkpoint as ocp
 from hartx.errors import HartxError
 from hartx.train_step import TrainState
 
+# What Orbax says of a sound checkpoint whose arrays are not those that are asked for.
+_ANOTHER_NETWORK = ("structures do not match", "not compatible with the stored shape")
+
 
 class Checkpoints:
     """WORKDIR/checkpoints/last and WORKDIR/checkpoints/best."""
@@ -87,10 +90,16 @@ class Checkpoints:
         try:
             return manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(state)))["state"]
         except Exception as error:  # whatever Orbax finds wrong, the user can do one thing about it
+            folder, said = manager.directory / str(step), f"{type(error).__name__}: {_first_line(error)}"
+            if any(words in str(error) for words in _ANOTHER_NETWORK):
+                raise HartxError(
+                    f"checkpoint {folder} is of another network than the config describes: {said}\n"
+                    "  Put config.json back as it was when the run was started, and take the commit that trained it "
+                    "(trained_by in run.json)"
+                ) from error
             before = [other for other in manager.all_steps() if other < step]
             raise HartxError(
-                f"checkpoint {manager.directory / str(step)} cannot be read: {type(error).__name__}: {error}\n"
-                f"  Remove that folder to go on from "
+                f"checkpoint {folder} cannot be read: {said}\n  It is damaged: remove that folder to go on from "
                 + (f"the checkpoint before it, step {max(before)}" if before else "the beginning: there is no other")
             ) from error
 
@@ -120,3 +129,9 @@ class Checkpoints:
         """Let go of the folders."""
         for manager in self._managers.values():
             manager.close()
+
+
+def _first_line(error: Exception, length: int = 300) -> str:
+    """Return the beginning of what Orbax says, which may go on with every array of both networks."""
+    line = (str(error).splitlines() or [""])[0]
+    return line if len(line) <= length else f"{line[:length]}..."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,22 @@ class Run:
 
 def config_digest(config: ConfigDict) -> str:
     """Return the SHA-256 (hex) of what a config computes: equal where only `hartx.config.free_fields` differ."""
-    free = configs.free_fields(config)
-    fields = {field: value for field, value in configs.fields_as_meant(config).items() if field not in free}
+    fields = _without(config, configs.free_fields(config))
     if "dataset.raw_dir" in fields:
         fields["dataset.raw_dir"] = str(Path(config.dataset.raw_dir).expanduser().resolve())
+    return _digest(fields)
+
+
+def _kept_digest(config: ConfigDict) -> str:
+    """Return the same for `run.json`: clips may be moved, and be given by another path from another folder."""
+    return _digest(_without(config, configs.FREE_FIELDS))
+
+
+def _without(config: ConfigDict, free: Collection[str]) -> dict[str, Any]:
+    return {field: value for field, value in configs.fields_as_meant(config).items() if field not in free}
+
+
+def _digest(fields: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
@@ -146,17 +158,35 @@ def check_record(workdir: Path, length: RunLength, recordings: Recordings) -> di
     return values
 
 
-def keep_record(workdir: Path, length: RunLength, recordings: Recordings) -> None:
+def keep_record(config: ConfigDict, workdir: Path, length: RunLength, recordings: Recordings) -> None:
     """Write WORKDIR/run.json, with which the checkpoints can be read without the recordings.
 
-    It says, too, by which commits the run is trained: more than one where it goes on after a change.
+    It says, too, by which commits the run is trained: more than one where it goes on after a change; and has a hash
+    of the config, by which it is known that the checkpoints belong to it.
 
     Raises:
-      HartxError: if the run there was started on other training recordings.
+      HartxError: if the run there was started on other training recordings, or with another config.
     """
+    check_config(workdir, config)
     values = check_record(workdir, length, recordings)
-    commits = [*trained_by(workdir), git_commit()]
-    write_json(workdir / "run.json", {**values, "trained_by": list(dict.fromkeys(commits))})
+    commits = list(dict.fromkeys([*trained_by(workdir), git_commit()]))
+    write_json(workdir / "run.json", {**values, "trained_by": commits, "config_sha256": _kept_digest(config)})
+
+
+def check_config(workdir: Path, config: ConfigDict) -> None:
+    """Check that a config is the one that the run in `workdir`, if there is one that says so, is trained with.
+
+    Raises:
+      HartxError: if it is another: `config.json` was changed by hand.
+    """
+    if not (workdir / "run.json").exists():
+        return
+    kept = read_record(workdir).get("config_sha256")  # runs of before lack it
+    if kept is not None and kept != _kept_digest(config):
+        raise HartxError(
+            f"the config in {workdir / 'config.json'} is not the one its checkpoints were trained with\n"
+            "  Put it back as it was, or train with the new one in another --workdir"
+        )
 
 
 def trained_by(workdir: Path) -> list[str | None]:
@@ -251,7 +281,7 @@ def load_run(workdir: str | Path, which: str | None = None) -> Run:
       which: the last checkpoint or the best; None for what its config tests.
 
     Raises:
-      HartxError: if there is no run, it is not finished, or its checkpoint cannot be read.
+      HartxError: if there is no run, it is not finished, its config was changed, or its checkpoint cannot be read.
     """
     workdir = Path(workdir)
     config = configs.load(workdir)
@@ -260,6 +290,7 @@ def load_run(workdir: str | Path, which: str | None = None) -> Run:
             f"the run in {workdir} is not finished (last checkpoint: step {_last_step(workdir)}). "
             f"Finish it: python main.py --workdir={workdir}"
         )
+    check_config(workdir, config)
     values = read_record(workdir)
     length = RunLength(values["steps_per_epoch"], values["num_steps"])
     labels = tuple(values["labels"])

@@ -52,6 +52,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
     for stream in config.pretraining:
         configs.check(stream_config(config, stream))
     configs.check_same(config, workdir)
+    runs.check_config(workdir, config)
     # The streams of a finished run may be gone: they are in it.
     for stream in () if runs.is_finished(workdir) else config.pretraining:
         _log.info("first the stream %s", stream)
@@ -78,7 +79,7 @@ def _learn(
     stopwatch: Stopwatch,
 ) -> None:
     configs.keep(config, workdir)
-    runs.keep_record(workdir, length, recordings)
+    runs.keep_record(config, workdir, length, recordings)
 
     # --- where the run stands ----------------------------------------------------------------------
     recipe, state = runs.make_recipe(config, len(recordings.labels), length)

@@ -14,7 +14,8 @@ from edge.errors import EdgeError
 # Its own messages would come on top of the exceptions, which say the same.
 _FATAL_ONLY = 4
 _CPU = "CPUExecutionProvider"
-# It blocks channels of 2D convolutions, which gains nothing in our networks; in 1.32 it crashes on float16 ones.
+# It blocks channels of 2D convolutions, which gains nothing in our networks; in 1.32 it crashes (SIGSEGV) on float16
+# models, for which a Transpose in front of a MatMul is enough.
 _WITHOUT = ["NchwcTransformer"]
 
 

@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> None:
         print(line)
     if plan.tool == "trtexec":
         print(f"\nRun this on the device, in {bundle.path}:\n")
-        print("\n\n".join(trtexec.command(build, ENGINE_FILE) for build in plan.builds))
+        timings = TIMING_CACHE_FILE if plan.timing_cache else None
+        print("\n\n".join(trtexec.command(build, ENGINE_FILE, timings) for build in plan.builds))
         return
     if args.dry_run:
         return

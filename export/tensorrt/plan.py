@@ -12,6 +12,8 @@ from export.tensorrt.calibration import read_scales
 from export.tensorrt.onnx_header import OnnxHeader, read_header
 from export.tensorrt.versions import Release, release_of
 
+_NO_INT8_LAYER = "no layer of the model computes in int8: its weights alone are stored so"
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -131,7 +133,9 @@ def make_plan(bundle: Bundle, version: str, wish: Wish) -> Plan:
         if "int8" not in bundle.precisions:
             notes.append("int8 is left out: the bundle has no int8 model")
         elif not release.python:
-            notes.append(f"int8 is left out: TensorRT {version} cannot read weights in int8")
+            notes.append(f"int8 is left out: {_no_int8_by_trtexec(case)}")
+        elif wish.calibrator == "implicit" and not _computes_in_int8(bundle):
+            notes.append(f"int8 is left out: nothing to calibrate, {_NO_INT8_LAYER}")
         else:
             builds.append(_int8_build(case))
     return Plan(
@@ -168,11 +172,16 @@ def _float_build(case: _Case, notes: List[str]) -> Build:
 def _int8_build(case: _Case) -> Build:
     if not case.release.python:
         raise EdgeError(
-            f"--precision=int8 was given; TensorRT {case.version} cannot read weights in int8, as the int8 model has\n"
-            f"  them (8.5 and up can), and the first Nano has no int8 arithmetic. Take --precision=fp16"
+            f"--precision=int8 was given; {_no_int8_by_trtexec(case)}\n"
+            f"  The first Nano has no int8 arithmetic either. Take --precision=fp16"
         )
     if case.wish.calibrator == "implicit":
         _check_calibrator(case)
+        if "int8" in case.bundle.precisions and not _computes_in_int8(case.bundle):
+            raise EdgeError(
+                f"--calibrator=implicit was given; there is nothing to calibrate, {_NO_INT8_LAYER}\n"
+                f"  Take --precision=fp16"
+            )
         why = "implicit: the scales of calibration.json; what has none stays in half or single precision"
         build = _build(case, "int8", "fp32", builder_flags=("FP16", "INT8"), calibrated=True, why=why)
         read_scales(case.bundle.path, build.source_sha256)  # raises here and not only on the device
@@ -182,6 +191,18 @@ def _int8_build(case: _Case) -> Build:
         return _build(case, "int8", "int8", network_flags=("STRONGLY_TYPED",), why=why)
     why = "explicit: int8 where the file has Q/DQ nodes, half or single precision elsewhere"
     return _build(case, "int8", "int8", builder_flags=("FP16", "INT8"), why=why)
+
+
+def _computes_in_int8(bundle: Bundle) -> bool:
+    """Return whether layers of a bundle's int8 model compute in it: something is quantised, not only restored."""
+    return b"QuantizeLinear" in bundle.precisions["int8"].path.read_bytes()
+
+
+def _no_int8_by_trtexec(case: _Case) -> str:
+    """Return why a release that only `trtexec` drives builds nothing in int8."""
+    if case.wish.calibrator == "implicit":
+        return f"scales are handed over by the builder in Python, which is for 8.5 and up; this is {case.version}"
+    return f"TensorRT {case.version} cannot read weights in int8, as the int8 model has them (8.5 and up can)"
 
 
 def _check_calibrator(case: _Case) -> None:

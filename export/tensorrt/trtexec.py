@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Iterable, Tuple
+from typing import Iterable, Optional, Tuple
 
 from export.tensorrt.plan import Build
 
@@ -13,14 +13,17 @@ _TRTEXEC = "/usr/src/tensorrt/bin/trtexec"
 _WORKSPACE_MIB = 1024
 
 
-def command(build: Build, engine: str) -> str:
+def command(build: Build, engine: str, timing_cache: Optional[str] = None) -> str:
     """Return the command that builds an engine, to be run in the bundle's folder.
 
     Args:
       build: what is to be built.
       engine: the file to write.
+      timing_cache: the file in which timings of kernels are kept for the next build; None for none.
     """
     words = [_TRTEXEC, f"--onnx={build.source}", f"--saveEngine={engine}", f"--workspace={_WORKSPACE_MIB}"]
+    if timing_cache is not None:
+        words.append(f"--timingCacheFile={timing_cache}")
     words += [f"--{flag.lower()}" for flag in build.builder_flags]
     if build.profiles:
         for option in ("min", "opt", "max"):

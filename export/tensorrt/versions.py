@@ -43,8 +43,13 @@ class Release:
 RELEASES = (
     Release((8, 0), 13, False, True, True, False, True, True, "JetPack 4.6, 5.0"),
     Release((8, 5), 17, True, True, True, False, True, True, "JetPack 5.1"),
-    Release((10, 0), 20, True, False, True, True, True, True, "JetPack 6"),
-    Release((10, 6), 22, True, False, True, True, True, True, "JetPack 7"),
+    Release((8, 6), 17, True, True, True, False, True, True, "JetPack 6.0"),
+    Release((9, 0), 17, True, True, True, False, True, True, "no JetPack"),
+    Release((10, 0), 20, True, False, True, True, True, True, "no JetPack"),
+    Release((10, 3), 20, True, False, True, True, True, True, "JetPack 6.1, 6.2"),
+    Release((10, 4), 20, True, False, True, True, True, True, "no JetPack"),
+    Release((10, 6), 22, True, False, True, True, True, True, "no JetPack"),
+    Release((10, 13), 22, True, False, True, True, True, True, "JetPack 7"),
     Release((11, 0), 25, True, False, False, True, False, True, "after JetPack 7.0"),
 )
 # TensorRT-RTX has the interface of 11. Its engines are finished where they are loaded, so a timing cache is of no use.

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from export.bundle import bundle_sha256
 from tests.export.conftest import LABELS
 
 
@@ -22,6 +23,11 @@ def sign(folder: Path, name: str) -> None:
     for entry in values["precisions"].values():
         if entry["file"] == name.replace(".bin", ".xml"):
             entry["size_bytes"] += grown
+    if name != "export.json":
+        made = json.loads((folder / "export.json").read_text())
+        (folder / "export.json").write_text(json.dumps({**made, "bundle_sha256": bundle_sha256(values)}))
+        data = (folder / "export.json").read_bytes()
+        values["files"]["export.json"] = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
     (folder / "bundle.json").write_text(json.dumps(values))
 
 
@@ -108,6 +114,13 @@ def widen_a_scale(model: onnx.ModelProto) -> None:
     scale.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scale) * np.float32(1.01), name))
 
 
+def silence_a_channel(model: onnx.ModelProto) -> None:
+    kernel = next(i for i in model.graph.initializer if len(i.dims) == 5 and i.data_type == onnx.TensorProto.INT8)
+    array = onnx.numpy_helper.to_array(kernel).copy()
+    array[3] = 0
+    kernel.CopyFrom(onnx.numpy_helper.from_array(array, kernel.name))
+
+
 def drop_the_last_line(folder: Path) -> None:
     path = folder / "calibration.cache"
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
@@ -169,6 +182,18 @@ DAMAGE = {
         edit_json("bundle.json", lambda v: v["precisions"]["int8"].update(top1=0.99)),
         "bundle.json", "accuracy as it was measured", "int8 says top1 0.99; export.json has",
     ),
+    "less that may be lost": (
+        edit_json("bundle.json", lambda v: v.update(max_drop_points=50)),
+        "bundle.json", "as it was written", "changed after the export",
+    ),
+    "a longer window": (
+        edit_json("bundle.json", lambda v: v["window"].update(duration_s=9.0)),
+        "bundle.json", "as it was written", "changed after the export",
+    ),
+    "another name": (
+        edit_json("bundle.json", lambda v: v.update(model="x")),
+        "bundle.json", "as it was written", "changed after the export",
+    ),
     "other labels": (edit_model("model.fp16.onnx", change_labels), "model.fp16.onnx", "metadata", "sneeze"),
     "another temperature": (
         edit_json("bundle.json", lambda v: v.update(temperature=9)),
@@ -184,6 +209,9 @@ DAMAGE = {
         edit_model("model.int8.onnx", give_a_zero_point), "model.int8.onnx", "Q/DQ placement", "it must be 0",
     ),
     "a wider scale": (edit_model("model.int8.onnx", widen_a_scale), "model.int8.onnx", "scales", "in the model"),
+    "a channel of zeros": (
+        edit_model("model.int8.onnx", silence_a_channel), "model.int8.onnx", "weights", "of output channel 3 are 127",
+    ),
     "a layer in float that there is not": (
         edit_json("calibration.json", lambda v: v["layers"]["float"].update(conv="made up")),
         "model.int8.onnx", "layers in int8", "keeps conv in float, which is no layer",

@@ -337,6 +337,16 @@ def test_command_exports(fusion, tmp_path, traced_once, monkeypatch, capsys):
     assert "parity with JAX" in capsys.readouterr().out
 
 
+def test_recordings_that_were_moved_are_read_where_they_are_now(fusion, tmp_path, monkeypatch):
+    run = dataclasses.replace(fusion.run, config=fusion.run.config.copy_and_resolve_references())
+    opened = []
+    monkeypatch.setattr(hartx.run, "load_run", lambda _: run)
+    monkeypatch.setattr(export.clips, "RunClips", lambda run: opened.append(run.config.dataset.raw_dir))
+    monkeypatch.setattr(export.exporter, "export", lambda *_: None)
+    assert command.main([f"--workdir={tmp_path}", f"--bundle={tmp_path / 'b'}", "--raw_dir=elsewhere"]) == 0
+    assert opened == ["elsewhere"]
+
+
 def test_run_whose_recordings_changed_exits_1(fusion, tmp_path, monkeypatch, capsys):
     run = dataclasses.replace(fusion.run, workdir=tmp_path)
     monkeypatch.setattr(hartx.run, "load_run", lambda _: run)
@@ -373,9 +383,10 @@ def test_clips_of_a_run_come_from_the_side_asked_for(skeleton_only, tmp_path, mo
     assert [c.name for c in clips.load("test")] == ["a1_s2_t1", "a2_s2_t1"]
     assert clips.entries("validation") == []
     assert clips.window_s() == pytest.approx(8 / 30)
-
-
-# --- NEW
+    swapped = dataclasses.replace(recordings, labels=recordings.labels[::-1])
+    monkeypatch.setattr(export.clips, "open_recordings", lambda _: swapped)
+    with pytest.raises(HartxError, match="was trained to tell"):
+        RunClips(dataclasses.replace(skeleton_only.run, workdir=tmp_path))
 
 
 def test_parity_sees_what_is_no_number_and_clips_that_are_right_alone_or_together_only(fusion):

@@ -228,9 +228,6 @@ def test_run_is_calibrated_on_the_recordings_it_was_trained_on(fusion, tmp_path)
             check_trained_on(tmp_path, others)
 
 
-# --- NEW
-
-
 def test_of_a_few_recordings_of_one_subject_one_is_held_out(fusion):
     few = Altered(fusion.clips, lambda side, entries: [e for e in entries if e.subject == 1][:3])
     held_out = hold_out(calibrator_of(fusion, few), 10)

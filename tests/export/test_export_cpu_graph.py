@@ -134,9 +134,6 @@ def test_layers_that_stay_in_float_stay_so_on_a_cpu(fusion, scales):
     assert kept == [first]
 
 
-# --- NEW
-
-
 def test_a_dilated_stem_stays():
     model = convolution((2, 4, 12, 12), np.ones((2, 2, 3, 3, 3), np.float32), [2, 2, 2], [1] * 6)
     model.graph.node[0].attribute.append(onnx.helper.make_attribute("dilations", [1, 2, 2]))

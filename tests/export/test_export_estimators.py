@@ -152,9 +152,6 @@ def test_entropy_has_the_smallest_divergence_as_published():
     assert 128 < chosen < 2048
 
 
-# --- NEW
-
-
 def test_entropy_clips_nothing_of_an_even_distribution():
     assert entropy(np.full(BINS, 3)) == 1.0
 

@@ -192,9 +192,6 @@ def test_a_graph_in_float16_is_refused():
         convert(ir.from_proto(halved(network(), set())), set())
 
 
-# --- NEW
-
-
 @pytest.mark.parametrize(("magnitude", "kept"), [(32_700, 0), (32_800, 2)])
 def test_a_value_of_more_than_half_of_65504_keeps_what_makes_and_reads_it_in_float(magnitude, kept):
     reasons = list(stay_float(ir.from_proto(network()), {"grown": float(magnitude)}).values())

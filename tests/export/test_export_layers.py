@@ -312,9 +312,6 @@ def test_mcnemar_does_not_mind_who_is_who_nor_where_both_agree(pairs):
     assert mcnemar("x", (*first, True), (*second, True)).p_value == forth.p_value
 
 
-# --- NEW
-
-
 def test_a_transposed_product_weighs_what_it_has():
     text = """<ir_version: 8, opset_import: ["" : 17]>
     agraph (float[batch,1,2,3,3] video) => (float[batch,5] y) {

@@ -195,6 +195,15 @@ def no_room(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def test_a_disk_that_fills_while_openvino_writes_is_asked_about(monkeypatch):
+    def no_room(*_, **__):
+        raise RuntimeError("Can't write the bin file")
+
+    monkeypatch.setattr(openvino._openvino(), "save_model", no_room)
+    with pytest.raises(ExportError, match=rf"write it to {tempfile.gettempdir()}.*\(is there room\?\)"):
+        openvino.convert(parse(GEMM_WITHOUT_BIAS))
+
+
 @pytest.mark.parametrize(
     ("place", "rewrite"),
     [
@@ -206,9 +215,6 @@ def test_a_full_temporary_folder_is_one_clear_error(monkeypatch, place, rewrite)
     monkeypatch.setattr(place, no_room)
     with pytest.raises(ExportError, match=rf"(write it|written) to {tempfile.gettempdir()}.*No space left"):
         rewrite(parse(GEMM_WITHOUT_BIAS))
-
-
-# --- NEW
 
 
 MORE_LOOKALIKES = {

@@ -192,6 +192,22 @@ def zero_a_scale(graph: ir.Model) -> None:
     node(graph, "QuantizeLinear").inputs[1].const_value = ir.tensor(np.zeros((), np.float32))
 
 
+def restore_with_another_scale(graph: ir.Model) -> None:
+    other = ir.Value(name="other", const_value=ir.tensor(np.asarray(0.7, np.float32)))
+    graph.graph.register_initializer(other)
+    node(graph, "QuantizeLinear").outputs[0].uses()[0].node.replace_input_with(1, other)
+
+
+def read_int8_as_it_is(graph: ir.Model) -> None:
+    quantizer = node(graph, "QuantizeLinear")
+    cast = ir.node("Cast", [quantizer.outputs[0]], {"to": 1}, name="cast")
+    graph.graph.insert_after(quantizer, cast)
+
+
+def give_int8(graph: ir.Model) -> None:
+    graph.graph.outputs.append(node(graph, "QuantizeLinear").outputs[0])
+
+
 def scale_whole_weights(graph: ir.Model) -> None:
     dequantizer = video_convs(graph)[1].inputs[1].producer()
     dequantizer.inputs[1].const_value = ir.tensor(np.asarray(0.1, np.float32))
@@ -252,6 +268,9 @@ def make_grouped(graph: ir.Model) -> None:
         (give_a_zero_point, "symmetric"),
         (drop_the_zero_point, "symmetric"),
         (zero_a_scale, "positive-scales"),
+        (restore_with_another_scale, "pairs"),
+        (read_int8_as_it_is, "pairs"),
+        (give_int8, "pairs"),
         (scale_whole_weights, "weights-per-channel"),
         (scale_weights_along_axis_1, "weights-per-channel"),
         (leave_weights_in_float, "whole-convolutions"),
@@ -298,9 +317,6 @@ def test_choice_is_stratified_and_does_not_depend_on_order(recordings, count, or
 
 def test_skeleton_network_has_nothing_to_quantise(skeleton_only):
     assert plan(ir.from_proto(skeleton_only.graph)).convs == ()
-
-
-# --- NEW
 
 
 def give_an_unsigned_zero_point(graph: ir.Model) -> None:

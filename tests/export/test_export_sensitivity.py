@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -183,6 +184,18 @@ def test_bundle_without_int8_is_refused(run, of_the_run, tmp_path, capsys):
     assert "has no int8 model (it has onnx-fp32, onnx-fp16)" in error and "--formats=onnx-fp32,onnx-int8" in error
 
 
+@pytest.mark.parametrize("full", ["export.sensitivity_report.draw", "export.sensitivity_report.write_json"])
+def test_a_full_disk_leaves_neither_numbers_nor_a_picture(bundle, run, of_the_run, capsys, monkeypatch, full):
+    def no_room(_, path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    before = set(bundle.iterdir())
+    monkeypatch.setattr(full, no_room if full.endswith("draw") else lambda path, _: no_room(_, path))
+    assert command.main([f"--bundle={bundle}", f"--workdir={run.workdir}", "--clips=10"]) == 1
+    assert "cannot be written: No space left" in capsys.readouterr().err
+    assert set(bundle.iterdir()) == before
+
+
 def test_another_run_is_refused(bundle, run, of_the_run, capsys):
     edit(bundle, "bundle.json", lambda v: v["run"].update(step=8))
     assert command.main([f"--bundle={bundle}", f"--workdir={run.workdir}"]) == 1
@@ -249,6 +262,11 @@ def test_what_cannot_be_written_is_refused_and_the_document_stays(bundle, tmp_pa
     assert message in capsys.readouterr().err and document.read_text() == text
 
 
+def test_a_folder_in_place_of_the_document_is_one_clear_error(bundle, tmp_path, capsys):
+    assert quantization.main([f"--bundles={bundle}", f"--output={tmp_path}"]) == 1
+    assert f"--output={tmp_path} was given, which is a folder" in capsys.readouterr().err
+
+
 def test_a_bundle_with_weights_alone_in_int8_is_in_the_table_of_accuracy_only():
     exports = {"exports": {"onnx-fp32": {}, "onnx-int8": {}}}
     with_layers = Facts("a", {}, exports, {"estimator": "max"}, None)
@@ -275,9 +293,6 @@ def test_the_document_in_the_repository_has_markers_for_every_table(repository):
 
 def test_layers_are_named_as_the_option_takes_them(whole):
     assert set(LAYERS) >= set(json.loads((whole[0] / "calibration.json").read_text())["layers"]["int8"])
-
-
-# --- NEW
 
 
 def test_a_budget_of_nothing_is_a_budget(run, tmp_path):

@@ -437,9 +437,6 @@ def test_a_version_that_is_not_installed_is_refused_unless_dry(device, folder, c
     assert "the installed one is 10.3.0" in capsys.readouterr().err
 
 
-# --- NEW
-
-
 def test_a_loss_of_the_budget_holds_it_however_floats_are_stored(device, tmp_path):
     """0.9 - 0.895 is 0.0050000000000000044."""
     device("10.3.0")

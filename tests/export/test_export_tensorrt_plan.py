@@ -199,10 +199,45 @@ def test_jetpack_4_gets_a_trtexec_command_in_half_precision(opset_13):
     }
 
 
-@pytest.mark.parametrize("calibrator", ["qdq", "implicit"])
-def test_jetpack_4_gets_no_int8_whose_weights_it_cannot_read(opset_13, calibrator):
-    with pytest.raises(EdgeError, match=r"8\.2 cannot read weights in int8(.|\n)*--precision=fp16"):
+@pytest.mark.parametrize(
+    ("calibrator", "why"),
+    [("qdq", r"8\.2 cannot read weights in int8"), ("implicit", r"handed over by the builder in Python.*8\.2")],
+)
+def test_jetpack_4_gets_no_int8(opset_13, calibrator, why):
+    with pytest.raises(EdgeError, match=why + r"(.|\n)*--precision=fp16"):
         make_plan(opset_13, "8.2", Wish(precision="int8", calibrator=calibrator))
+
+
+def test_where_weights_alone_are_int8_nothing_is_calibrated(tmp_path):
+    """A model of LSTMs, say: auto goes on without int8."""
+    bundle = read_bundle(write_bundle(tmp_path / "a", top1=BOTH, models={"fp32": make_model(), "int8": make_model()}))
+    (bundle.path / "calibration.json").unlink()
+    plan = make_plan(bundle, "8.6.1", Wish(calibrator="implicit"))
+    assert [build.precision for build in plan.builds] == ["fp16"]
+    assert "int8 is left out: nothing to calibrate" in plan.notes[0]
+    with pytest.raises(EdgeError, match="no layer of the model computes in int8"):
+        make_plan(bundle, "8.6.1", Wish(precision="int8", calibrator="implicit"))
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        ("8.2.1", "JetPack 4.6, 5.0"),
+        ("8.5.2", "JetPack 5.1"),
+        ("8.6.2", "JetPack 6.0"),
+        ("9.2.0", "no JetPack"),
+        ("10.3.0", "JetPack 6.1, 6.2"),
+        ("10.7.0", "no JetPack"),
+        ("10.13.3", "JetPack 7"),
+    ],
+)
+def test_a_release_is_called_by_the_jetpack_that_has_it(version, name):
+    assert release_of(version).found_in == name
+
+
+def test_the_command_for_jetpack_4_keeps_timings_where_the_plan_says_so(opset_13):
+    (build,) = make_plan(opset_13, "8.2.1", Wish()).builds
+    assert "--timingCacheFile=timing.cache" in trtexec.command(build, "engine", "timing.cache").split(" \\\n  ")
 
 
 def test_implicit_calibration_without_scales_is_refused_in_the_plan(tmp_path):
@@ -216,6 +251,7 @@ def test_command_prints_what_to_run_on_jetpack_4(opset_13, capsys):
     assert main([f"--bundle={opset_13.path}", "--tensorrt_version=8.2"]) == 0
     printed = capsys.readouterr().out
     assert f"in {opset_13.path}" in printed and "/usr/src/tensorrt/bin/trtexec" in printed
+    assert "timing cache: kept" in printed and "--timingCacheFile=timing.cache" in printed
 
 
 # --- the names that are used --------------------------------------------------------------------------
@@ -382,9 +418,6 @@ def test_a_mistyped_option_is_refused(option, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--bundle=x", option])
     assert stopped.value.code == 2 and option.split("=")[1] in capsys.readouterr().err
-
-
-# --- NEW
 
 
 def test_scales_of_what_int8_layers_give_are_handed_over_too(tmp_path):

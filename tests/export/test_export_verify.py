@@ -33,6 +33,7 @@ from export.cpu_graph import for_cpu
 from export.errors import ExportError
 from export.exporter import export as write_bundle
 from export.formats import BY_NAME, FORMATS, Options, Tolerance, parse
+from export.head import Head
 from export.inputs import model_inputs, to_feeds
 from export.layers import layer_names
 from export.session import Session
@@ -155,6 +156,19 @@ def test_stablehlo_runs_with_jax_alone(whole, run, clips, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), [*expected, expected[0]], atol=1e-4)
 
 
+def test_stablehlo_tells_nothing_of_the_machine_that_made_it(whole, run):
+    content = (whole[0] / "model.stablehlo").read_bytes()
+    assert b".py" not in content
+    before = jax.config.jax_traceback_in_locations_limit
+    head = Head(False, TEMPERATURE)
+    assert stablehlo.serialize(run.model, model_inputs(run.specs), head, None) == content
+    assert jax.config.jax_traceback_in_locations_limit == before
+
+
+def test_the_model_card_says_where_the_stem_is_in_int8(whole):
+    assert "The stem (in openvino-int8 it is in int8 as well), the" in (whole[0] / "model_card.md").read_text()
+
+
 def test_parity_is_between_float32_and_float32_on_every_device(whole, run, clips, monkeypatch):
     """With JAX's own choice on an H200, TF32, a sound export was 0.006 off where 0.0001 is allowed."""
     module = stablehlo.read((whole[0] / "model.stablehlo").read_bytes()).mlir_module()
@@ -263,6 +277,37 @@ def test_another_run_s_bundle_and_a_test_recording_in_calibration_are_found(bund
     assert [c.note for c in failures(bundle, run, clips)] == ["not among the run's training recordings: a1_s2_t1"]
 
 
+def test_a_bundle_of_before_has_no_hash_of_what_it_says(bundle):
+    edit_json("export.json", lambda values: values.pop("bundle_sha256"))(bundle)
+    assert failures(bundle) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v.update(temperature=9.0), "temperature is 9; that of the run is 1.5"),
+        (lambda v: v["window"].update(duration_s=9.0), "window.duration_s is 9.0; the run's clips span 2.25 s"),
+    ],
+    ids=["temperature", "window"],
+)
+def test_a_signed_change_of_what_the_run_knows_is_found(bundle, run, clips, change, words):
+    edit_json("bundle.json", change)(bundle)
+    sign(bundle, "model.fp32.onnx")
+    found = {(check.subject, check.name): check.note for check in failures(bundle, run, clips)}
+    assert words in found[("bundle.json", "temperature and window")]
+
+
+def test_what_an_engine_raises_while_it_computes_is_a_failed_check(bundle, run, clips, monkeypatch):
+    """Damaged StableHLO is read without a word, and fails where it is compiled: at its first call."""
+
+    def compute(*_):
+        raise jax.errors.JaxRuntimeError("INTERNAL: bytecode")
+
+    monkeypatch.setattr(stablehlo, "as_function", lambda *_: compute)
+    (found,) = failures(bundle, run, clips)
+    assert found.name == "parity with the trained model" and "it cannot be run: JaxRuntimeError" in found.note
+
+
 # --- the command ------------------------------------------------------------------------------------
 
 
@@ -303,11 +348,9 @@ def test_a_precision_whose_model_is_there_and_that_is_not_named_is_one_failed_ch
     values = json.loads(path.read_text())
     del values["precisions"]["fp16"]
     path.write_text(json.dumps(values))
+    sign(bundle, "model.fp32.onnx")
     (failed,) = failures(bundle)
     assert "precisions has no fp16, though its model is there: model.fp16.onnx" in failed.note
-
-
-# --- NEW
 
 
 @pytest.mark.parametrize("row", FORMATS[1:], ids=lambda row: row.name)

@@ -121,9 +121,6 @@ def test_a_link_leads_to_the_new_bundle_every_time(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "disk"]
 
 
-# --- NEW
-
-
 def test_a_disk_that_is_found_full_when_files_are_synced_leaves_the_old_bundle(tmp_path, monkeypatch):
     """Some file systems (NFS, delayed allocation) say so only then."""
     bundle = tmp_path / "a"

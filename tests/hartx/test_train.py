@@ -416,6 +416,41 @@ def test_a_damaged_checkpoint_is_one_clear_error(config, tmp_path):
         load_run(tmp_path)
 
 
+def change_config(workdir, change):
+    path = workdir / "config.json"
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def test_a_config_that_was_changed_by_hand_is_not_that_of_its_checkpoints(finished, tmp_path):
+    """Also one of the same shapes, with which the network is read and computes something else."""
+    shutil.copytree(finished[0], tmp_path / "a")
+    workdir = tmp_path / "a"
+    change_config(workdir, lambda values: values.update(log_steps=7, eval_checkpoint="last"))  # of no effect
+    load_run(workdir)
+    change_config(workdir, lambda values: values["clip"].update(skeleton_frames=values["clip"]["skeleton_frames"] // 2))
+    expected = r"config\.json is not the one its checkpoints were trained with"
+    with pytest.raises(HartxError, match=expected):
+        load_run(workdir)
+    with pytest.raises(HartxError, match=expected):  # which would write down the new one as that of the run
+        train(configs.load(workdir), workdir)
+
+
+@pytest.mark.parametrize("change", [{"features": 24}, {"layers": 3}], ids=str)
+def test_a_sound_checkpoint_of_another_network_is_not_to_be_removed(finished, tmp_path, change):
+    """In a run of before, whose record knows nothing of its config."""
+    shutil.copytree(finished[0], tmp_path / "a")
+    record = json.loads((tmp_path / "a/run.json").read_text())
+    del record["config_sha256"]
+    (tmp_path / "a/run.json").write_text(json.dumps(record))
+    load_run(tmp_path / "a")
+    change_config(tmp_path / "a", lambda values: values["model"]["skeleton"].update(change))
+    with pytest.raises(HartxError, match="is of another network than the config describes") as caught:
+        load_run(tmp_path / "a")
+    assert len(str(caught.value)) < 1000 and "emove" not in str(caught.value)
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"num_steps": 3}', "null"])
 def test_a_damaged_record_is_one_clear_error(finished, tmp_path, text):
     shutil.copytree(finished[0], tmp_path / "a")
