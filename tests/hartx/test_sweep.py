@@ -1,5 +1,6 @@
 """Sweeps: which runs there are, that none is run twice, and that one that fails is a row."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,9 +15,9 @@ from configs import base
 from hartx import sweep_runs
 from hartx.errors import HartxError
 from hartx.protocol import folds
-from hartx.run import run_name
+from hartx.run import fingerprint, run_name
 from hartx.sweep import Sweep, plan, run_sweep
-from hartx.sweep_runs import shares
+from hartx.sweep_runs import is_done, shares
 from tests.hartx.stub_recordings import recordings
 
 
@@ -174,6 +175,15 @@ def test_a_run_on_other_recordings_is_not_taken_for_one_of_now(sweep, monkeypatc
     assert all("trained on other recordings" in run["error"] for run in described["runs"])
     assert json.loads((sweep.folder / "summary.json").read_text())["top1"] is None
     assert set(starts(sweep).values()) == {1}
+
+
+def test_a_run_that_was_tested_on_other_recordings_is_tested_again(sweep):
+    one = Sweep("test", sweep.config, "loso:3", 1, sweep.root, "")
+    run_sweep(one, jobs=1)
+    (planned,) = plan(one)
+    assert is_done(planned)
+    later = fingerprint(["a1_s3_t1", "a1_s3_t2", "a2_s3_t1"])
+    assert not is_done(dataclasses.replace(planned, test_recordings=later))
 
 
 def test_the_summary_is_of_the_runs_that_are_done(sweep):
