@@ -112,11 +112,9 @@ class Calibrator:
     clips: Clips
     progress: Callable[[Iterable[Clip], int], Iterable[Clip]] = _uncounted
 
-    def choose(self, count: int, subjects: Iterable[int] | None = None) -> list[Entry]:
-        """Return training recordings of some subjects, of all by default, spread over the classes."""
-        wanted = None if subjects is None else set(subjects)
-        entries = [e for e in self.clips.entries("train") if wanted is None or e.subject in wanted]
-        return choose_stratified(entries, count)
+    def choose(self, count: int) -> list[Entry]:
+        """Return training recordings, spread over the classes."""
+        return choose_stratified(self.clips.entries("train"), count)
 
     def largest(self, chosen: Sequence[Entry]) -> dict[str, float]:
         """Return the largest magnitude of each tensor over one clip of each recording, read one at a time.

@@ -51,6 +51,9 @@ def attempt(subject: str, name: str, check: Callable[[], str]) -> Check:
         return Check(subject, name, True, check())
     except (ExportError, EdgeError) as error:
         return Check(subject, name, False, str(error))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a JSON file that was edited by hand
+        said = f"{type(error).__name__}: {error}"
+        return Check(subject, name, False, f"what stands there is not what an export writes: {said}")
 
 
 def unchanged(contents: Contents) -> str:

@@ -25,6 +25,7 @@ from export.bundle import (
     write_description,
 )
 from export.clips import Clips, choose_stratified
+from export.errors import ExportError
 from export.formats import BY_NAME, Format, Options
 from export.head import Head
 from export.inputs import ModelInput, model_inputs
@@ -113,8 +114,14 @@ def window_s(clips: Clips) -> float:
 
 
 def parity_clips(clips: Clips) -> list[Mapping[str, np.ndarray]]:
-    """Return the training clips on which formats are held against the trained model."""
+    """Return the training clips on which formats are held against the trained model.
+
+    Raises:
+      ExportError: if there are none.
+    """
     names = [entry.name for entry in choose_stratified(clips.entries("train"), PARITY_CLIPS)]
+    if not names:
+        raise ExportError("there is no training recording to hold the formats against the trained model on")
     return [clip.inputs for clip in clips.load("train", names)]
 
 

@@ -481,3 +481,12 @@ def test_a_network_of_bfloat16_in_training_mode_is_run_in_float32_in_evaluation_
     model = random_network(config, len(exact.labels))
     model.train()
     np.testing.assert_array_equal(reference(model, inputs)(feeds), reference(exact.model, inputs)(feeds))
+
+
+def test_a_model_is_held_against_its_formats_on_training_clips_or_not_at_all(fusion):
+    class NoClips(MadeUpClips):
+        def entries(self, side):
+            return []
+
+    with pytest.raises(ExportError, match="no training recording"):
+        export.exporter.parity_clips(NoClips(fusion.run.specs))

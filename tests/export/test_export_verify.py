@@ -308,6 +308,20 @@ def test_what_an_engine_raises_while_it_computes_is_a_failed_check(bundle, run, 
     assert found.name == "parity with the trained model" and "it cannot be run: JaxRuntimeError" in found.note
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("bundle.json", lambda values: values["output"].pop("name")),
+        ("calibration.json", lambda values: next(iter(values["tensors"].values())).pop("scale")),
+        ("calibration.json", lambda values: values.update(clips=None)),
+        ("export.json", lambda values: values.update(exports=None)),
+    ],
+)
+def test_what_is_of_another_form_is_a_failed_check_and_no_traceback(bundle, run, clips, name, change):
+    edit_json(name, change)(bundle)
+    assert failures(bundle, run, clips)
+
+
 # --- the command ------------------------------------------------------------------------------------
 
 
