@@ -161,7 +161,8 @@ def test_a_finished_fusion_does_not_need_the_runs_of_its_streams(config, finishe
 
 def test_a_mistake_of_the_last_stream_is_refused_before_the_first_is_trained(config, tmp_path):
     other = config.copy_and_resolve_references()
-    other.pretraining[other.streams[-1]].num_epochs = 0
+    *_, last = other.pretraining
+    other.pretraining[last].num_epochs = 0
     with pytest.raises(HartxError, match="num_epochs=0 was given; at least 1"):
         train(other, tmp_path / "run")
     assert not (tmp_path / "run").exists()
