@@ -139,7 +139,8 @@ class ActionRecognizer:
           frame_rate_hz: frames per second.
           skeleton_rate_hz: skeletons per second.
           inertial_rate_hz: samples per second.
-          span: start and stop in seconds of what is read; all that all modalities cover if not given.
+          span: start and stop in seconds of what is read; all that all modalities cover if not given. Frames are the
+            last ones at or before each instant of it, where a stream takes the first ones at or after it.
 
         Raises:
           EdgeError: if the arrays do not fit, or nothing was given.
