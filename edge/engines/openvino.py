@@ -7,6 +7,7 @@ is said by name. int8 layers are int8 in both.
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
@@ -29,6 +30,16 @@ from edge.engines.processor import sums_int8_exactly  # noqa: E402
 from edge.errors import EdgeError  # noqa: E402
 
 
+@functools.lru_cache(maxsize=1)
+def the_core() -> openvino.Core:
+    """Return OpenVINO's core, one for the process, which stays.
+
+    Its CPU plugin gives the thread that loads it another stack for signals, and takes that away when the last core
+    goes. If that is in another thread, the first one is left with a stack that is no more: the next Ctrl-C crashes it.
+    """
+    return openvino.Core()
+
+
 class OpenVinoEngine:
     """A model in OpenVINO on the CPU; see `edge.engines.Engine` for the methods."""
 
@@ -45,12 +56,11 @@ class OpenVinoEngine:
         if options.cpus is not None and self.device == "CPU":
             settings["ENABLE_CPU_PINNING"] = False  # the threads keep the CPUs that they were started on
         try:
-            core = openvino.Core()
-            model = core.read_model(str(model_path))
+            model = the_core().read_model(str(model_path))
             # Its kernels are chosen for shapes that are known.
             model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
             restore_weights(model)
-            compiled = core.compile_model(model, self.device, settings)
+            compiled = the_core().compile_model(model, self.device, settings)
         except Exception as error:  # RuntimeError mostly; its versions differ
             raise EdgeError(f"OpenVINO cannot load {model_path}: {_reason(error)}") from error
         if len(compiled.outputs) != 1:
@@ -62,7 +72,7 @@ class OpenVinoEngine:
     def lacks(cls, folder: Path) -> Optional[str]:
         if cls.device == "CPU":
             return None
-        devices = openvino.Core().available_devices
+        devices = the_core().available_devices
         if any(device.split(".")[0] == cls.device for device in devices):
             return None
         return f"OpenVINO finds no {cls.device} here, only {', '.join(devices) or 'nothing'}"
@@ -129,7 +139,7 @@ def restore_weights(model: openvino.Model) -> None:
     if not computed:  # the int8 weights are those of convolutions
         return
     apart = openvino.Model([entry.get_source_output() for entry in computed], [], "weights")
-    values = openvino.Core().compile_model(apart, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})
+    values = the_core().compile_model(apart, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})
     for index, entry in enumerate(computed):
         entry.replace_source_output(op.Constant(np.array(values[index])).output(0))
 

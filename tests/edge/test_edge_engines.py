@@ -201,6 +201,26 @@ def test_threads_do_not_change_the_result(entry, make_bundle):
     np.testing.assert_allclose(results[2], results[0], rtol=1e-5)
 
 
+_LET_GO_ELSEWHERE = """
+import os, signal, sys, threading
+from edge import ActionRecognizer
+
+kept = [ActionRecognizer.from_bundle(sys.argv[1], "openvino")]
+thread = threading.Thread(target=kept.clear)
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@needs_openvino
+def test_a_signal_is_handled_after_another_thread_has_let_an_engine_go(make_bundle, run_python):
+    """OpenVINO's plugin takes the stack for signals with it that it gave the thread that loaded it."""
+    done = run_python("-c", _LET_GO_ELSEWHERE, str(make_bundle("skeleton")))
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 @needs_openvino
 @pytest.mark.parametrize(
     ("options", "expected"),
@@ -222,7 +242,8 @@ def test_threads_and_cpus_reach_openvino(make_bundle, monkeypatch, options, expe
             given.append((device, settings))
             return super().compile_model(model, device, settings)
 
-    monkeypatch.setattr(openvino, "Core", Core)
+    core = Core()
+    monkeypatch.setattr("edge.engines.openvino.the_core", lambda: core)
     OpenVinoEngine(make_bundle("skeleton") / "model.fp32.onnx", options)
     assert given == [("CPU", {"PERFORMANCE_HINT": "LATENCY", "SNIPPETS_MODE": "DISABLE", **expected})]
 
