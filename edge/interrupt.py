@@ -7,8 +7,9 @@ import threading
 from contextlib import contextmanager
 from typing import Any, Iterator, Optional
 
-# A terminal that is closed sends SIGHUP, which Windows does not have.
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+# What a terminal that is closed sends; Windows does not have it.
+_HANGUP = getattr(signal, "SIGHUP", None)
+_SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, _HANGUP) if number is not None]
 
 
 class StopRequest(threading.Event):
@@ -25,11 +26,12 @@ class StopRequest(threading.Event):
 def stop_on_signals() -> Iterator[StopRequest]:
     """Turn SIGINT, SIGTERM and SIGHUP into a request to stop; a second one ends the process as if this were not there.
 
-    One that is ignored stays so, as SIGHUP is under nohup.
+    SIGHUP stays ignored where it is, as under nohup.
     """
     request = StopRequest()
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    if before.get(_HANGUP) is signal.SIG_IGN:
+        del before[_HANGUP]
 
     def restore() -> None:
         for number, handler in before.items():

@@ -325,6 +325,20 @@ def test_the_rates_of_the_command_line_are_those_of_the_stream(make_bundle, monk
     assert given["real_time"] is True
 
 
+def test_what_nohup_ignores_stays_ignored_and_nothing_else_does():
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT)}
+    try:
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.wait(0.1)
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.wait(5) and stop.signal == signal.SIGINT
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_a_second_signal_ends_the_process_as_if_nobody_waited_for_the_first():
     before = signal.getsignal(signal.SIGTERM)
     with stop_on_signals() as stop:
