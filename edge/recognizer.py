@@ -233,7 +233,7 @@ class ActionRecognizer:
         }
         tracks, stop_s = _tracks(given, {modality: rates[modality] for modality in given})
         try:
-            clip = prepare_clip(tracks, self.bundle.specs, span=_checked_span(span, stop_s) or (0.0, stop_s))
+            clip = prepare_clip(tracks, self.bundle.specs, span=_checked_span(span, stop_s))
         except ValueError as error:
             raise EdgeError(str(error)) from error
         inputs = {}
@@ -286,15 +286,17 @@ def _in_words(output: np.ndarray) -> str:
     return f"{' x '.join(map(str, output.shape))} numbers{finite}"
 
 
-def _checked_span(span: Optional[Tuple[float, float]], stop_s: float) -> Optional[Tuple[float, float]]:
-    """Return a span in seconds if it lies in a recording, at least in part."""
+def _checked_span(span: Optional[Tuple[float, float]], stop_s: float) -> Tuple[float, float]:
+    """Return the span in seconds that is read, at least a part of it in the recording; the whole of that for None."""
+    if span is None:
+        return 0.0, stop_s
     try:
-        start, stop = map(float, span) if span is not None else (0.0, stop_s)
+        start, stop = map(float, span)
     except (TypeError, ValueError):
         raise EdgeError(f"a span of {span!r} was given; (start, stop) in seconds is expected") from None
-    if not (math.isfinite(stop) and start < min(stop, stop_s) and stop > 0 and math.isfinite(start)):
+    if not (math.isfinite(start) and math.isfinite(stop) and start < min(stop, stop_s) and stop > 0):
         raise EdgeError(f"a span of {start:g} to {stop:g} s was given; a part of 0 to {stop_s:g} s is expected")
-    return span
+    return start, stop
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

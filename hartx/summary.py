@@ -21,11 +21,9 @@ from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 from rich.table import Table
 
-from datasets.errors import DatasetError
-from hartx.command import parser
+from hartx.command import parser, run_command
 from hartx.config import check
 from hartx.data import input_specs, num_classes
-from hartx.errors import HartxError
 from hartx.models import create_model
 
 
@@ -165,7 +163,4 @@ def _run() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        _run()
-    except (HartxError, DatasetError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(run_command(_run))

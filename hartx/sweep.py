@@ -23,9 +23,8 @@ from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 from rich.table import Table
 
-from datasets.errors import DatasetError
 from hartx import config as configs
-from hartx.command import parser, speak
+from hartx.command import parser, run_command, speak
 from hartx.commit import git_commit
 from hartx.data import Recordings, open_recordings
 from hartx.errors import HartxError
@@ -290,9 +289,4 @@ def _run() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        _run()
-    except (HartxError, DatasetError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; go on with the same command: what is finished is not run again")
+    sys.exit(run_command(_run, "stopped; go on with the same command: what is finished is not run again"))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from edge.arguments import CommandParser
+from edge.arguments import CommandParser, positive_int
 from edge.streaming import RELEASE_SHARE
 from hartx.command import run_command
 
@@ -34,12 +34,6 @@ def _number(least: float, most: float = math.inf, above: bool = False) -> Callab
     return parse
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} was given; a whole number from 1 is expected")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="python -m hartx.streaming",
@@ -59,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--smoothing",
-        type=_count,
+        type=positive_int,
         default=5,
         metavar="N",
         help="predictions averaged at most, those whose windows overlap the newest one (default: %(default)s)",
@@ -72,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--stride",
-        type=_count,
+        type=positive_int,
         metavar="N",
         help="instants from one window to the next, as of edge.live: a window has as many as frames of its video "
         "(16, or 24 of depth.py), else as steps of its first stream (default: half of them)",
@@ -93,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=_count_from_0, default=0, help="draws the order of the recordings (default: %(default)s)")
     add(
         "--strip_recordings",
-        type=_count,
+        type=positive_int,
         default=3,
         metavar="N",
         help="recordings in strip.png (default: %(default)s)",
@@ -108,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count_from_0(text: str) -> int:
-    return 0 if text == "0" else _count(text)
+    return 0 if text == "0" else positive_int(text)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,9 +7,11 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import onnx
 
+from export import stablehlo
 from export.bundle import bundle_sha256
 from tests.export.conftest import LABELS
 
@@ -142,6 +144,23 @@ def edit_ir_labels(folder: Path) -> None:
     sign(folder, path.name)
 
 
+def exported_anew(platforms, batch):
+    def damage(folder: Path) -> None:
+        path = folder / "model.stablehlo"
+        exported = stablehlo.read(path.read_bytes())
+        (size,) = jax.export.symbolic_shape("batch") if batch is None else (batch,)
+        arguments = [jax.ShapeDtypeStruct((size, *aval.shape[1:]), aval.dtype) for aval in exported.in_avals]
+        path.write_bytes(jax.export.export(jax.jit(exported.call), platforms=platforms)(*arguments).serialize())
+        sign(folder, path.name)
+
+    return damage
+
+
+def forget_the_calibration(folder: Path) -> None:
+    (folder / "calibration.json").unlink()
+    edit_json("bundle.json", lambda v: v["files"].pop("calibration.json"))(folder)
+
+
 # Name to what is done to a bundle, and the file, the check and the words that tell.
 DAMAGE = {
     "a byte more": (append_byte, "bundle.json", "fields, sizes, hashes", "does not match its bundle"),
@@ -233,4 +252,20 @@ DAMAGE = {
     "half of the StableHLO": (
         halve("model.stablehlo"), "model.stablehlo", "loads in JAX; inputs and output", "cannot read",
     ),
+    "StableHLO for CPUs alone": (
+        exported_anew(["cpu"], None), "model.stablehlo", "loads in JAX; inputs and output", "not made for cuda, tpu",
+    ),
+    "StableHLO of two clips": (
+        exported_anew(stablehlo.PLATFORMS, 2),
+        "model.stablehlo", "loads in JAX; inputs and output", "it takes and gives",
+    ),
+    "more clips": (
+        edit_json("bundle.json", lambda v: v["precisions"]["int8"].update(clips=999)),
+        "bundle.json", "accuracy as it was measured", "int8 says clips 999; export.json has 10",
+    ),
+    "another side": (
+        edit_json("bundle.json", lambda v: v["precisions"]["int8"].update(split="train")),
+        "bundle.json", "accuracy as it was measured", "int8 says split train; export.json has test",
+    ),
+    "calibration gone": (forget_the_calibration, "model.int8.onnx", "scales", "calibration.json cannot be read"),
 }  # fmt: skip

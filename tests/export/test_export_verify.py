@@ -402,51 +402,6 @@ def test_moved_recordings_are_looked_for_where_raw_dir_says(bundle, run, clips, 
     assert asked == ["elsewhere"]
 
 
-def exported_anew(platforms, batch):
-    def damage(folder: Path) -> None:
-        path = folder / "model.stablehlo"
-        exported = stablehlo.read(path.read_bytes())
-        (size,) = jax.export.symbolic_shape("batch") if batch is None else (batch,)
-        arguments = [jax.ShapeDtypeStruct((size, *aval.shape[1:]), aval.dtype) for aval in exported.in_avals]
-        path.write_bytes(jax.export.export(jax.jit(exported.call), platforms=platforms)(*arguments).serialize())
-        sign(folder, path.name)
-
-    return damage
-
-
-def forget_the_calibration(folder: Path) -> None:
-    (folder / "calibration.json").unlink()
-    edit_json("bundle.json", lambda v: v["files"].pop("calibration.json"))(folder)
-
-
-MORE_DAMAGE = {
-    "StableHLO for CPUs alone": (
-        exported_anew(["cpu"], None), "model.stablehlo", "loads in JAX; inputs and output", "not made for cuda, tpu",
-    ),
-    "StableHLO of two clips": (
-        exported_anew(stablehlo.PLATFORMS, 2),
-        "model.stablehlo", "loads in JAX; inputs and output", "it takes and gives",
-    ),
-    "more clips": (
-        edit_json("bundle.json", lambda v: v["precisions"]["int8"].update(clips=999)),
-        "bundle.json", "accuracy as it was measured", "int8 says clips 999; export.json has 10",
-    ),
-    "another side": (
-        edit_json("bundle.json", lambda v: v["precisions"]["int8"].update(split="train")),
-        "bundle.json", "accuracy as it was measured", "int8 says split train; export.json has test",
-    ),
-    "calibration gone": (forget_the_calibration, "model.int8.onnx", "scales", "calibration.json cannot be read"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", MORE_DAMAGE)
-def test_more_damage_is_found_and_named(bundle, kind):
-    damage, subject, name, words = MORE_DAMAGE[kind]
-    damage(bundle)
-    found = {(check.subject, check.name): check.note for check in failures(bundle)}
-    assert words in found.get((subject, name), ""), found
-
-
 def test_model_card_says_what_comes_out_and_of_how_many_clips(whole, run, clips, tmp_path):
     plain = (whole[0] / "model_card.md").read_text()
     assert "Output: `logits`, N x 5. N is any number of clips." in plain
