@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import TypeGuard, cast
 
 import numpy as np
 import onnx
@@ -208,6 +208,55 @@ def absorb_transpose_into_sum(model: ir.Model) -> None:
             ir.convenience.replace_all_uses_with(transpose.outputs[0], cast(ir.Value, transpose.inputs[0]))
 
 
+def gather_steps_in_place(model: ir.Model) -> None:
+    """Take steps out of (N, T, C) along the second axis: not between two transposes, along the first.
+
+    That is how the taps of a convolution over time come out of JAX: several gathers, side by side in the features.
+    """
+    for concat in _matches(model, "Concat"):
+        back = only_reader(concat.outputs[0])
+        gathers = [maker(value) for value in concat.inputs]
+        sources = [maker(gather.inputs[0]) if _gathers_steps(gather) else None for gather in gathers]
+        if concat.attributes.get_int("axis", 0) not in (2, -1) or back is None or _order(back) != (1, 0, 2):
+            continue
+        if any(source is None or _order(source) != (1, 0, 2) for source in sources):
+            continue
+        for gather, source in zip(cast(list[ir.Node], gathers), cast(list[ir.Node], sources), strict=True):
+            gather.attributes["axis"] = ir.AttrInt64("axis", 1)
+            gather.replace_input_with(0, source.inputs[0])
+        _replace(back, concat.outputs[0])
+
+
+def _gathers_steps(node: ir.Node | None) -> TypeGuard[ir.Node]:
+    """Return whether a node gathers along its first axis, for one reader, at a list of constant places."""
+    if node is None or node.op_type != "Gather" or only_reader(node.outputs[0]) is None:
+        return False
+    places = constant(node.inputs[1])
+    return places is not None and places.ndim == 1 and node.attributes.get_int("axis", 0) == 0
+
+
+def keep_time_first_between_lstms(model: ir.Model) -> None:
+    """Join the two transposes between a layer of LSTMs and the next: (T, D, N, H), (N, T, D H), (T, N, D H).
+
+    The first layer's directions are put side by side without putting the clips first, which the next would undo.
+    """
+    for lstm in _matches(model, "LSTM"):
+        apart = only_reader(lstm.outputs[0])
+        joined = only_reader(apart.outputs[0]) if apart is not None and _order(apart) == (2, 0, 1, 3) else None
+        if apart is None or joined is None or joined.op_type != "Reshape":
+            continue
+        sizes, back = constant(joined.inputs[1]), only_reader(joined.outputs[0])
+        if sizes is None or list(sizes[:2]) != [0, 0] or len(sizes) != 3 or back is None or _order(back) != (1, 0, 2):
+            continue
+        apart.attributes["perm"] = ir.AttrInt64s("perm", (0, 2, 1, 3))
+        _replace(back, joined.outputs[0])
+
+
+def _order(node: ir.Node) -> tuple[int, ...] | None:
+    """Return the order of axes that a transpose gives; None for another node."""
+    return tuple(node.attributes["perm"].as_ints()) if node.op_type == "Transpose" else None
+
+
 def _reduced_axes(node: ir.Node) -> list[int] | None:
     """Return the axes that a node reduces and drops, None if it is no such node (or they are not known)."""
     if node.op_type not in ("ReduceSum", "ReduceMean", "ReduceMax") or node.attributes.get_int("keepdims", 1) == 1:
@@ -260,6 +309,9 @@ PASSES: tuple[Pass, ...] = (
     write_products_as_matmul,
     pad_inside_max_pool,
     absorb_transpose_into_sum,
+    remove_unused,  # what nobody needs any more is a reader, too
+    gather_steps_in_place,
+    keep_time_first_between_lstms,
     remove_unused,
     clear_annotations,
     pin_versions,
