@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -71,10 +72,13 @@ def network(name: str) -> Network:
     return Network(model, inputs, clips, logits)
 
 
+# Which opsets each network is exported at; HARTX_OPSETS=all has all of them, and takes a quarter of an hour more.
+SOME_OPSETS = OPSETS if os.environ.get("HARTX_OPSETS") == "all" else (OPSETS[0], Options().opset, OPSETS[-1])
+
+
 def cases() -> list[tuple[str, int]]:
-    """Return networks and opsets: the first, the default and the last one; all of them for the smallest fusion."""
-    some = (OPSETS[0], Options().opset, OPSETS[-1])
-    return [(name, opset) for name in networks() for opset in (OPSETS if name == "fusion:demo" else some)]
+    """Return networks and opsets; all of these for the smallest fusion."""
+    return [(name, opset) for name in networks() for opset in (OPSETS if name == "fusion:demo" else SOME_OPSETS)]
 
 
 @pytest.mark.parametrize("name, opset", cases())
