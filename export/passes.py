@@ -214,25 +214,27 @@ def gather_steps_in_place(model: ir.Model) -> None:
     That is how the taps of a convolution over time come out of JAX: several gathers, side by side in the features.
     """
     for concat in _matches(model, "Concat"):
+        gathers = [node for node in map(maker, concat.inputs) if _gathers_steps(node)]
         back = only_reader(concat.outputs[0])
-        gathers = [maker(value) for value in concat.inputs]
-        sources = [maker(gather.inputs[0]) if _gathers_steps(gather) else None for gather in gathers]
-        if concat.attributes.get_int("axis", 0) not in (2, -1) or back is None or _order(back) != (1, 0, 2):
+        if len(gathers) < len(concat.inputs) or concat.attributes.get_int("axis", 0) not in (2, -1):
             continue
-        if any(source is None or _order(source) != (1, 0, 2) for source in sources):
+        if back is None or _order(back) != (1, 0, 2):
             continue
-        for gather, source in zip(cast(list[ir.Node], gathers), cast(list[ir.Node], sources), strict=True):
+        for gather in gathers:
+            transpose = cast(ir.Node, maker(gather.inputs[0]))
             gather.attributes["axis"] = ir.AttrInt64("axis", 1)
-            gather.replace_input_with(0, source.inputs[0])
+            gather.replace_input_with(0, transpose.inputs[0])
         _replace(back, concat.outputs[0])
 
 
 def _gathers_steps(node: ir.Node | None) -> TypeGuard[ir.Node]:
-    """Return whether a node gathers along its first axis, for one reader, at a list of constant places."""
+    """Return whether a node takes constant steps of (T, N, C), a transpose of (N, T, C), for one reader."""
     if node is None or node.op_type != "Gather" or only_reader(node.outputs[0]) is None:
         return False
-    places = constant(node.inputs[1])
-    return places is not None and places.ndim == 1 and node.attributes.get_int("axis", 0) == 0
+    source, places = maker(node.inputs[0]), constant(node.inputs[1])
+    if source is None or _order(source) != (1, 0, 2) or places is None:
+        return False
+    return places.ndim == 1 and node.attributes.get_int("axis", 0) == 0
 
 
 def keep_time_first_between_lstms(model: ir.Model) -> None:
