@@ -181,7 +181,8 @@ def write_summary(folder: Path, runs: Sequence[Planned]) -> dict[str, Any]:
         draw_folds(summary["folds"], folder.name, folder / "folds.png")
     if summary["top1"] is not None:
         title = f"{folder.name}: top-1 {summary['top1']['mean']:.1%}"
-        draw_confusion_matrix(summary["confusion_matrix"], labels, title, folder / "confusion_matrix.png")
+        counted = f"{title}, {len(summary['seeds'])} seed(s) added up"
+        draw_confusion_matrix(summary["confusion_matrix"], labels, counted, folder / "confusion_matrix.png")
         draw_per_class(summary["per_class"], title, folder / "per_class.png")
     return summary
 

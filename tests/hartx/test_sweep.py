@@ -107,6 +107,13 @@ def test_a_sweep_leaves_its_results(sweep):
         assert (sweep.folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_confusion_matrix_says_how_many_seeds_its_counts_are_of(sweep, monkeypatch):
+    titles = []
+    monkeypatch.setattr("hartx.sweep.draw_confusion_matrix", lambda matrix, names, title, path: titles.append(title))
+    run_sweep(sweep, jobs=1)
+    assert titles == ["test: top-1 100.0%, 2 seed(s) added up"]
+
+
 def test_what_is_finished_is_not_run_again_and_more_seeds_are_added(sweep):
     run_sweep(sweep, jobs=1)
     run_sweep(sweep, jobs=1)
