@@ -209,6 +209,19 @@ def test_another_sweep_of_the_same_name_is_refused(sweep):
         run_sweep(sweep, jobs=1)
 
 
+@pytest.mark.parametrize(
+    "name, suggested", [("a/b", "a-b"), ("../b/", "b"), ("/a", "a"), ("..", "skeleton-loso"), (".", "skeleton-loso")]
+)
+def test_a_name_that_is_none_of_a_folder_is_refused_before_anything_is_read_or_made(
+    sweep, monkeypatch, name, suggested
+):
+    monkeypatch.setattr("hartx.sweep.recordings_present", None)
+    before = sorted(sweep.root.rglob("*"))
+    with pytest.raises(HartxError, match=f"--name={name} was given; .* without / is expected, such as {suggested}$"):
+        run_sweep(dataclasses.replace(sweep, name=name), jobs=1)
+    assert sorted(sweep.root.rglob("*")) == before
+
+
 def test_a_dataset_by_its_name_is_not_said_to_differ_from_auto(sweep):
     sweep.config.dataset.raw_dir = "UTD-MHAD"
     run_sweep(sweep, jobs=1)
