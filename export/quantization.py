@@ -22,7 +22,7 @@ from edge.arguments import CommandParser
 from edge.errors import EdgeError
 from export.errors import ExportError
 from export.quantization_tables import KINDS, Facts, choose, read_facts
-from hartx.blocks import with_blocks
+from hartx.blocks import read_document, with_blocks
 from hartx.errors import HartxError
 from hartx.files import write_text
 
@@ -31,14 +31,11 @@ def write_tables(bundles: list[Path], output: Path) -> None:
     """Write a document's tables anew; nothing is written if anything is absent.
 
     Raises:
-      ExportError: if there is no such document, two bundles have one name, or one has nothing for a table.
+      ExportError: if two bundles have one name, or one has nothing for a table.
       EdgeError: if a bundle is damaged.
-      HartxError: for markers that are not as they should be.
+      HartxError: if there is no such document, or for markers that are not as they should be.
     """
-    if output.is_dir():
-        raise ExportError(f"--output={output} was given, which is a folder; the document in it is expected")
-    if not output.exists():
-        raise ExportError(f"{output} does not exist; write it with the text and the markers of the tables first")
+    document = read_document(output)
     facts: dict[str, Facts] = {}
     for bundle in bundles:
         found = read_facts(bundle)
@@ -51,7 +48,7 @@ def write_tables(bundles: list[Path], output: Path) -> None:
     def written(kind: str, names: list[str]) -> str:
         return KINDS[kind](choose(kind, names, facts))
 
-    write_text(output, with_blocks(output.read_text(), "quantization", KINDS, written))
+    write_text(output, with_blocks(document, "quantization", KINDS, written))
 
 
 def _folders(text: str) -> list[Path]:

@@ -10,8 +10,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
 
 from hartx.errors import HartxError, suggestion
+
+
+def read_document(path: Path) -> str:
+    """Return the text of a document whose tables are to be written anew.
+
+    Raises:
+      HartxError: if it is a folder or not there.
+    """
+    if path.is_dir():
+        raise HartxError(f"--output={path} was given, which is a folder; the document in it is expected")
+    if not path.exists():
+        raise HartxError(f"{path} does not exist; write it with the text and the markers of the tables first")
+    return path.read_text()
 
 
 def with_blocks(text: str, topic: str, kinds: Collection[str], write: Callable[[str, list[str]], str]) -> str:

@@ -12,6 +12,7 @@ matplotlib.use("Agg")  # no display is needed to write files
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -19,6 +20,11 @@ from hartx.files import whole
 from hartx.progress import read_metrics
 
 _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}
+_BESIDE: dict[str, Any] = {
+    "textcoords": "offset points", "fontsize": 8, "ha": "center", "va": "center", "bbox": _PAPER
+}  # fmt: skip
+_LEADER = {"arrowstyle": "-", "color": "grey", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
+_DOT_POINTS = 3  # about the radius of a point of a map
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -95,13 +101,46 @@ def draw_per_class(per_class: Mapping[str, Mapping[str, Any]], title: str, path:
 
 
 def draw_map(points: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str, path: Path) -> None:
-    """Write points (N, 2) as a picture, coloured by their labels (N,), with each label's name at its middle."""
+    """Write points (N, 2) as a picture, coloured by their labels (N,), with each label's name beside its middle."""
     figure, axes = plt.subplots(figsize=(10, 8), layout="constrained")
     axes.scatter(points[:, 0], points[:, 1], c=labels, cmap="gist_ncar", vmin=0, vmax=len(names), s=16, alpha=0.8)
-    for label in np.unique(labels):
-        middle = np.median(points[labels == label], axis=0)
-        axes.annotate(
-            names[label], middle, (0, 9), textcoords="offset points", fontsize=8, ha="center", va="center", bbox=_PAPER
-        )
     axes.set(title=title, xticks=[], yticks=[])
+    middles = {names[label]: np.median(points[labels == label], axis=0) for label in np.unique(labels)}
+    _write_beside(axes, middles, points)
     save_figure(figure, path)
+
+
+def _write_beside(axes: Axes, places: Mapping[str, np.ndarray], points: np.ndarray) -> None:
+    """Write each name near its place, over no other name and over as few points (N, 2) as can be, with a line to it."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # only now is it known where on the page things are
+    points_a_pixel = 72 / figure.dpi
+    dots = points_a_pixel * axes.transData.transform(points)
+    room = points_a_pixel * axes.get_window_extent().get_points()
+    written: list[np.ndarray] = []
+    for name, place in places.items():
+        text = axes.annotate(name, tuple(place), (0, 0), **_BESIDE)
+        half = points_a_pixel * np.asarray(text.get_window_extent().size) / 2 + 1
+        middle = points_a_pixel * axes.transData.transform(place)
+        offset = min(_offsets(half), key=lambda o: _in_the_way(middle + o, half, written, dots, room))
+        text.remove()
+        leader = _LEADER if np.any(np.abs(offset) > half + 3 * _DOT_POINTS) else None
+        axes.annotate(name, tuple(place), tuple(offset), arrowprops=leader, **_BESIDE)
+        written.append(np.stack([middle + offset - half, middle + offset + half]))
+
+
+def _offsets(half: np.ndarray) -> list[np.ndarray]:
+    """Return where a name of half a width and half a height may be from its place, the nearest first."""
+    around = [(np.cos(angle), np.sin(angle)) for angle in np.pi / 2 + np.linspace(0, 2 * np.pi, 24, endpoint=False)]
+    return [np.array([x, y]) * (half + distance) for distance in range(2 * _DOT_POINTS, 120, 4) for x, y in around]
+
+
+def _in_the_way(
+    middle: np.ndarray, half: np.ndarray, written: Sequence[np.ndarray], dots: np.ndarray, room: np.ndarray
+) -> tuple[bool, int, int]:
+    """Return what speaks against a name there: that it is beyond the axes, and what names and points it covers."""
+    beyond = bool(np.any(middle - half < room[0]) or np.any(middle + half > room[1]))
+    names = sum(bool(np.all((middle - half < box[1]) & (box[0] < middle + half))) for box in written)
+    covered = int(np.all(np.abs(dots - middle) < half + _DOT_POINTS, axis=1).sum())
+    return beyond, names, covered

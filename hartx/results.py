@@ -22,7 +22,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from hartx.blocks import with_blocks
+from hartx.blocks import read_document, with_blocks
 from hartx.command import run_command
 from hartx.errors import HartxError
 from hartx.files import whole, write_json, write_text
@@ -85,12 +85,11 @@ def write_results(root: Path, output: Path) -> list[Path]:
     Raises:
       HartxError: as `with_tables` and `pictures_of`, or if there is no such document or root.
     """
-    if not output.exists():
-        raise HartxError(f"{output} does not exist; write it with the text and the markers of the tables first")
+    document = read_document(output)
     if not root.is_dir():
         raise HartxError(f"--root={root} is no folder; the ROOT of `python -m hartx.sweep` is expected")
     new = read_sweeps(root)
-    text = with_tables(output.read_text(), read_sweeps(output.parent / "results") | new)
+    text = with_tables(document, read_sweeps(output.parent / "results") | new)
     pictures = pictures_of(text, new, output.parent)
     for name, sweep in new.items():
         _keep(sweep, output.parent / "results/sweeps" / name)

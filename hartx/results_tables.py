@@ -107,14 +107,12 @@ def accuracy(chosen: Sequence[SweepResults], _: Sequence[SweepResults]) -> str:
         "95 % (Wilson, recordings)", "macro F1", "minutes a run", "peak memory", "commit",
     )  # fmt: skip
     rows = [_accuracy_row(results) for results in chosen]
-    commands = "".join(f"- `{r.name}`: `{public_command(r.sweep['command'])}`\n" for r in chosen)
-    return markdown_table(columns, rows) + "\n" + commands
+    return markdown_table(columns, rows) + "\n" + _commands(chosen)
 
 
 def _accuracy_row(results: SweepResults) -> list[str]:
     summary, sweep = results.summary, results.sweep
     runs = [run for run in sweep["runs"] if not run["error"]]
-    commits = dict.fromkeys((run["commit"] or "unknown")[:8] + _changes(run["commit"]) for run in runs)
     whole, asked = len(summary["seeds"]), sweep["seeds"]
     return [
         f"`{results.name}`",
@@ -129,12 +127,46 @@ def _accuracy_row(results: SweepResults) -> list[str]:
         _percent(summary["f1_macro"]["mean"]),
         f"{spread([run['training_min'] for run in runs]).mean:.1f}",
         f"{max(run['peak_memory_bytes'] for run in runs) / 2**30:.2f} GiB",
-        ", ".join(commits),
+        _commits(runs),
     ]
 
 
-def _changes(commit: str | None) -> str:
-    return "+changes" if commit is not None and commit.endswith("+changes") else ""
+def _commits(runs: Sequence[dict[str, Any]]) -> str:
+    """Return the commits that trained runs, each once."""
+    return ", ".join(dict.fromkeys(_short(run["commit"]) for run in runs))
+
+
+def _short(commit: str | None) -> str:
+    if commit is None:
+        return "unknown"
+    return commit[:8] + ("+changes" if commit.endswith("+changes") else "")
+
+
+def _commands(chosen: Sequence[SweepResults]) -> str:
+    """Return a line a sweep with its command.
+
+    A config's defaults change from commit to commit, so where commands differ in their names alone, the commit at which
+    each was given, and so its config was read, tells what differs.
+    """
+    commands = [public_command(results.sweep["command"]) for results in chosen]
+    texts = [_without_name(command) for command in commands]
+    lines = ""
+    for results, command, text in zip(chosen, commands, texts, strict=True):
+        given = f", given at commit {_short(results.sweep.get('commit'))}" if texts.count(text) > 1 else ""
+        lines += f"- `{results.name}`: `{command}`{given}\n"
+    return lines
+
+
+def _without_name(command: str) -> tuple[str, ...]:
+    """Return the words of a command that `public_command` made, in no order of theirs, but its --name."""
+    words: list[str] = []
+    rest = iter(shlex.split(command))
+    for word in rest:
+        if word == "--name":
+            next(rest, None)
+        elif not word.startswith("--name="):
+            words.append(word)
+    return tuple(sorted(words))
 
 
 def missing(chosen: Sequence[SweepResults], every: Sequence[SweepResults]) -> str:
@@ -205,11 +237,14 @@ def changes(chosen: Sequence[SweepResults], _: Sequence[SweepResults]) -> str:
 
 
 def _differences(chosen: Sequence[SweepResults], others: Sequence[SweepResults | None], what: str) -> str:
-    columns = ("sweep", "seeds", "top-1", "std", f"difference to {what}", "std of the difference", "minutes a run")
+    columns = (
+        "sweep", "seeds", "top-1", "std", f"difference to {what}", "std of the difference", "minutes a run",
+        "commit",
+    )  # fmt: skip
     rows = []
     for before, results in zip(others, chosen, strict=True):
         difference = None if before is None else paired_difference(before.summary, results.summary)
-        minutes = [run["training_min"] for run in results.sweep["runs"] if not run["error"]]
+        runs = [run for run in results.sweep["runs"] if not run["error"]]
         rows.append(
             [
                 f"`{results.name}`",
@@ -218,11 +253,11 @@ def _differences(chosen: Sequence[SweepResults], others: Sequence[SweepResults |
                 _percent(results.summary["top1"]["std"]),
                 _points(None if difference is None else difference[0]),
                 "-" if difference is None or difference[1] is None else f"{100 * difference[1]:.2f}",
-                f"{spread(minutes).mean:.1f}",
+                f"{spread([run['training_min'] for run in runs]).mean:.1f}",
+                _commits(runs),
             ]
         )
-    commands = "".join(f"- `{r.name}`: `{public_command(r.sweep['command'])}`\n" for r in chosen)
-    return markdown_table(columns, rows) + "\n" + commands
+    return markdown_table(columns, rows) + "\n" + _commands(chosen)
 
 
 def paired_difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[float, float | None] | None:

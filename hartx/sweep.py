@@ -10,6 +10,7 @@ ROOT/sweeps/NAME: sweep.json, summary.json, confusion_matrix.png, folds.png, per
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import sys
@@ -111,8 +112,9 @@ def run_sweep(sweep: Sweep, jobs: int) -> dict[str, Any]:
       What stands in sweep.json.
 
     Raises:
-      HartxError: if the sweep cannot be run, or another one has its name.
+      HartxError: if the sweep cannot be run, its name is none of a folder, or another one has it.
     """
+    _check_name(sweep.name)
     runs = plan(sweep)
     _claim(sweep)
     results: list[Result] = []
@@ -128,6 +130,18 @@ def run_sweep(sweep: Sweep, jobs: int) -> dict[str, Any]:
     finally:
         write_summary(sweep.folder, runs)
     return _describe(sweep, results)
+
+
+def _check_name(name: str) -> None:
+    """Raise HartxError for a name that is not that of one folder: `hartx.results` finds a sweep by ROOT/sweeps/NAME."""
+    if name in ("", ".", "..") or os.sep in name:
+        raise HartxError(
+            f"--name={name} was given; the name of a folder without {os.sep} is expected, such as {_as_name(name)}"
+        )
+
+
+def _as_name(name: str) -> str:
+    return "-".join(part for part in name.split(os.sep) if part.strip(".")) or "skeleton-loso"
 
 
 def _claim(sweep: Sweep) -> None:
@@ -181,7 +195,8 @@ def write_summary(folder: Path, runs: Sequence[Planned]) -> dict[str, Any]:
         draw_folds(summary["folds"], folder.name, folder / "folds.png")
     if summary["top1"] is not None:
         title = f"{folder.name}: top-1 {summary['top1']['mean']:.1%}"
-        draw_confusion_matrix(summary["confusion_matrix"], labels, title, folder / "confusion_matrix.png")
+        counted = f"{title}, {len(summary['seeds'])} seed(s) added up"
+        draw_confusion_matrix(summary["confusion_matrix"], labels, counted, folder / "confusion_matrix.png")
         draw_per_class(summary["per_class"], title, folder / "per_class.png")
     return summary
 

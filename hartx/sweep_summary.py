@@ -7,6 +7,7 @@ mean top-1 with as many recordings as one seed tested, each counted once where s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -42,8 +43,9 @@ def summarise(
 
     Returns:
       seeds (top1 by seed), top1 (mean, std, interval95 over seeds), wilson95, f1_macro, ece and nll (over
-      seeds), folds, per_class, confusion_matrix (summed over seeds), missing, calibration, left_out; what
-      nothing is known of is None.
+      seeds), folds, per_class (recall over seeds, and support: how many recordings one seed tests, as clips),
+      confusion_matrix (all that was said, summed over seeds), missing, calibration, left_out; what nothing is known of
+      is None.
     """
     by_seed = {seed: [t for t in tested if t.seed == seed] for seed in folds_of}
     whole = {seed: runs for seed, runs in by_seed.items() if {t.fold for t in runs} == set(folds_of[seed])}
@@ -62,7 +64,7 @@ def summarise(
     return summary | {
         "clips": clips,
         "wilson95": wilson_interval(summary["top1"]["mean"], clips),
-        "per_class": _per_class(list(metrics.values()), labels),
+        "per_class": _per_class(list(metrics.values()), [_counts(runs) for runs in whole.values()], labels),
         "confusion_matrix": np.sum([m["confusion_matrix"] for m in metrics.values()], axis=0).tolist(),
         "missing": _missing(list(whole.values())),
         "calibration": _calibration(list(whole.values())),
@@ -75,7 +77,15 @@ def _metrics(parts: Sequence[Predictions], labels: Sequence[str]) -> dict[str, A
 
 
 def _count(runs: Sequence[FoldResult]) -> int:
-    return len({name for t in runs for name in t.predictions.names})
+    return sum(_counts(runs).values())
+
+
+def _counts(runs: Sequence[FoldResult]) -> Counter[int]:
+    """Return how many recordings of each class, by its label, one seed's folds test, each recording once."""
+    label_of = {
+        name: int(label) for t in runs for name, label in zip(t.predictions.names, t.predictions.labels, strict=True)
+    }
+    return Counter(label_of.values())
 
 
 def _folds(tested: Sequence[FoldResult]) -> dict[str, Any]:
@@ -88,14 +98,23 @@ def _folds(tested: Sequence[FoldResult]) -> dict[str, Any]:
     return found
 
 
-def _per_class(metrics: Sequence[dict[str, Any]], labels: Sequence[str]) -> dict[str, Any]:
-    """Return recall (mean and spread over seeds) and support of each class that occurs, the least recalled first."""
-    found = {}
-    for label in labels:
+def _per_class(
+    metrics: Sequence[dict[str, Any]], counts: Sequence[Mapping[int, int]], labels: Sequence[str]
+) -> dict[str, Any]:
+    """Return recall (mean and spread over seeds) and support of each class that occurs, the least recalled first.
+
+    Args:
+      metrics: of each seed.
+      counts: of each seed, the recordings of each class. Seeds may differ: their mean is the support, rounded, of those
+        that have any, as the recall is of those.
+      labels: names of the classes.
+    """
+    found: dict[str, Any] = {}
+    for index, label in enumerate(labels):
         each = [m["per_class"][label] for m in metrics if m["per_class"][label]["support"]]
         if each:
             recall = asdict(spread([e["recall"] for e in each]))
-            found[label] = {"recall": recall, "support": sum(e["support"] for e in each)}
+            found[label] = {"recall": recall, "support": round(float(np.mean([c[index] for c in counts if c[index]])))}
     return dict(sorted(found.items(), key=lambda item: item[1]["recall"]["mean"]))
 
 

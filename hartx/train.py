@@ -29,6 +29,7 @@ from hartx.evaluate import predict
 from hartx.interrupt import Stopped, StopRequest
 from hartx.jit import jit
 from hartx.mesh import Devices, make_devices
+from hartx.plots import draw_training_curves
 from hartx.pretraining import stream_config, stream_workdir, with_trained_streams
 from hartx.progress import TrainingProgress
 from hartx.pruning.start import first_state
@@ -56,7 +57,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
     # The streams of a finished run may be gone: they are in it.
     for stream in () if runs.is_finished(workdir) else config.pretraining:
         _log.info("first the stream %s", stream)
-        train(stream_config(config, stream), stream_workdir(config, workdir, stream))
+        _train_stream(stream_config(config, stream), stream_workdir(config, workdir, stream))
     stopwatch = Stopwatch(workdir)
     recordings = open_recordings(config)
     length = runs.run_length(config, recordings)
@@ -68,6 +69,14 @@ def train(config: ConfigDict, workdir: Path) -> None:
     devices.check_batch(config.batch_size)
     with runs.held(workdir):
         _learn(config, workdir, recordings, length, devices, stopwatch)
+
+
+def _train_stream(config: ConfigDict, workdir: Path) -> None:
+    """Train the run of one stream, as `train`, and draw its curves: no test follows that would."""
+    finished = runs.is_finished(workdir)
+    train(config, workdir)
+    if not finished:  # what is finished may be shared, and lie where nothing can be written
+        draw_training_curves(workdir)
 
 
 def _learn(

@@ -1,6 +1,12 @@
-"""The table of pruned runs, as Markdown, for docs/quantization.md.
+"""The table of pruned runs, as Markdown: printed, or written anew in a document; the text around it stays.
 
 python -m hartx.pruning.table runs/depth_video_pruned runs/rgb_pruned
+python -m hartx.pruning.table runs/depth_video_pruned --output=docs/quantization.md
+
+In the document it stands between two lines:
+
+    <!-- pruning:runs -->
+    <!-- /pruning:runs -->
 """
 
 from __future__ import annotations
@@ -12,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from hartx import config as configs
-from hartx.blocks import markdown_table
+from hartx.blocks import markdown_table, read_document, with_blocks
 from hartx.command import run_command
 from hartx.errors import HartxError
+from hartx.files import write_text
 from hartx.pruning.record import read_plan, top1_change
 
+_MARKER = "<!-- pruning:runs"
 COLUMNS = ("run", "protocol", "parameters", "GFLOPs", "float32 weights, MB", "top-1", "recordings")
 
 
@@ -46,6 +54,28 @@ def table(workdirs: Sequence[Path]) -> str:
     return markdown_table(COLUMNS, map(row, workdirs), left=2)
 
 
+def write_table(workdirs: Sequence[Path], output: Path) -> Path:
+    """Write the table of a document anew and return the document; nothing is written if anything is absent.
+
+    Raises:
+      HartxError: as `row`, or if there is no such document, or no table of this kind in it.
+    """
+    text = read_document(output)
+    if _MARKER not in text:
+        raise HartxError(
+            f"{output} has no place for the table; {_MARKER} --> and <!-- /pruning:runs -->, each on its own line, "
+            "are expected"
+        )
+
+    def written(_: str, names: list[str]) -> str:
+        if names:
+            raise HartxError(f"<!-- pruning:runs {' '.join(names)} --> was given; the runs are those of the command")
+        return table(workdirs)
+
+    write_text(output, with_blocks(text, "pruning", ("runs",), written))
+    return output
+
+
 def _cell(before: dict[str, Any], after: dict[str, Any], field: str, scale: float, form: str) -> str:
     old, new = before[field], after[field]
     return f"{old / scale:{form}} → {new / scale:{form}} ({new / old - 1:+.1%})"
@@ -60,10 +90,15 @@ def _accuracy(plan: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m hartx.pruning.table", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m hartx.pruning.table", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("workdirs", type=Path, nargs="+", metavar="RUN", help="folder of a finished pruned run")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the document; default: the table is printed")
     args = parser.parse_args(argv)
-    return run_command(lambda: print(table(args.workdirs), end=""))
+    if args.output is None:
+        return run_command(lambda: print(table(args.workdirs), end=""))
+    return run_command(lambda: print(write_table(args.workdirs, args.output)))
 
 
 if __name__ == "__main__":

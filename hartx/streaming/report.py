@@ -26,6 +26,8 @@ from hartx.streaming.sequence import sequences_of_side
 from hartx.streaming.strip import cut_strip, draw_strip
 from hartx.streaming.windows import Watched, watch
 
+_WIDTH_OF_A_FILE = 1000  # rich takes 80 where there is no terminal; a table is no wider than what is in it
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -145,8 +147,10 @@ def _draw(report: dict[str, Any], curves: dict[int, list[dict[str, Any]]], outpu
 
 
 def show(report: dict[str, Any], output: Path) -> None:
-    """Print a report as two tables."""
+    """Print a report as two tables; cells fold in a narrow terminal, and into a file or a pipe all lines are whole."""
     console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH_OF_A_FILE
     console.print(_overall_table(report))
     console.print(_class_table(report))
     if best := report["best_threshold"]:
@@ -169,8 +173,8 @@ def _overall_table(report: dict[str, Any]) -> Table:
     all_in = report["overall"]
     subjects = ", ".join(report["per_subject"])
     table = Table(title=f"in sequence: {report['dataset']}, {report['protocol']}, {' + '.join(report['streams'])}")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
+    table.add_column("metric", overflow="fold")
+    table.add_column("value", justify="right", overflow="fold")
     rows = {
         "subjects": f"{subjects} ({report['side']})",
         "sequences": f"{all_in['minutes']:.1f} min, {all_in['instances']} actions",
@@ -193,9 +197,9 @@ def _overall_table(report: dict[str, Any]) -> Table:
 
 def _class_table(report: dict[str, Any]) -> Table:
     table = Table(title="each action: accuracy of the windows and of what is said, false alarms, delay (median, p90)")
-    table.add_column("action", no_wrap=True)
+    table.add_column("action", overflow="fold")
     for name in ("actions", "detected", "windows", "said", "false/min", "delay s", "p90"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold")
     for label, values in report["per_class"].items():
         table.add_row(
             label,

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.textpath import TextPath
 
 from edge.joints import LAYOUTS, PARENTS, layout_of
 from edge.preprocess import read_track
@@ -23,7 +24,22 @@ _PICTURES_AN_INSTANCE = 8
 _CURVES = 6
 _MODALITIES = ("rgb", "depth", "skeleton")
 _SKELETON_WIDTH_M = 1.3  # the room one skeleton has; one with arms stretched out reaches into the next one's
+_CURVES_IN = 2.8
+_CURVES_TOP = 1.04  # of the probabilities; above it stand the names of the actions
+_NAME_IN = 0.2
+_NAME_SIZE, _SAID_SIZE = 10.0, 8.0  # of letters, in points
+_GAP_POINTS = 6.0
+_LEAST_AXES_IN = 12.5  # of the width, beside the longest legend and what stands on the left
 _LIMB_COLOURS = {"left": "tab:blue", "right": "tab:red"}
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A name at an instant: its middle, and on which of some lines it stands, so that it is clear of those before."""
+
+    text: str
+    middle_s: float
+    line: int
 
 
 @dataclass(frozen=True)
@@ -66,7 +82,16 @@ def draw_strip(strip: Strip, narration: Narration, labels: Sequence[str], thresh
     if "skeleton" in strip.tracks:
         joints = np.asarray(read_track("skeleton", strip.tracks["skeleton"], strip.instants))
         heights.append(picture_in * float(np.ptp(joints[..., 1])) / _SKELETON_WIDTH_M)
-    heights += [3.0, 0.35]
+    actions = _names_apart(
+        [(i.action, (i.start_s + i.stop_s) / 2) for i in strip.instances], 0.5, _NAME_SIZE, strip.stop_s
+    )
+    said = _names_apart(
+        [(d.action, d.time_s) for d in narration.decisions if d.started and d.time_s < strip.stop_s],
+        0.0,
+        _SAID_SIZE,
+        strip.stop_s,
+    )
+    heights += [_CURVES_IN + _NAME_IN * _lines(actions), 0.15 + _NAME_IN * _lines(said)]
     size = (_WIDTH_IN, sum(heights) + 1.0)
     figure, panels = plt.subplots(
         len(heights), figsize=size, height_ratios=heights, sharex=True, squeeze=False, layout="constrained"
@@ -78,10 +103,42 @@ def draw_strip(strip: Strip, narration: Narration, labels: Sequence[str], thresh
         _show_skeletons(next(rows), joints, strip)
     shown = _labels_to_show(strip, narration, labels)
     colours = {label: f"C{i}" for i, label in enumerate(shown)}
-    _show_probabilities(next(rows), strip, narration, labels, colours, threshold)
-    _show_decisions(next(rows), strip, narration, colours)
+    axes = next(rows)
+    _show_probabilities(axes, strip, narration, labels, colours, threshold)
+    _show_actions(axes, actions, colours)
+    _show_decisions(next(rows), strip, narration, said, colours)
     panels[0, 0].set_xlim(0, strip.stop_s)
     save_figure(figure, path)
+
+
+def _names_apart(wanted: Sequence[tuple[str, float]], share: float, size: float, stop_s: float) -> list[_Name]:
+    """Return names within the strip, each on the first line where it is clear of those before.
+
+    Args:
+      wanted: names and their instants, in order of time.
+      share: of a name's width that may stand before its instant.
+      size: of its letters, in points.
+      stop_s: where the strip ends.
+    """
+    names = []
+    ends_s: list[float] = []  # of the last name of each line
+    for text, instant_s in wanted:
+        width_s = _width_s(text, size, stop_s)
+        start_s = max(0.0, min(instant_s - share * width_s, stop_s - width_s))
+        line = next((i for i, end_s in enumerate(ends_s) if end_s <= start_s), len(ends_s))
+        ends_s[line : line + 1] = [start_s + width_s]
+        names.append(_Name(text, start_s + width_s / 2, line))
+    return names
+
+
+def _width_s(text: str, size: float, stop_s: float) -> float:
+    """Return how much of the axis of time a name and a gap cover at most."""
+    width_points = float(TextPath((0, 0), text, size=size).get_extents().width) + _GAP_POINTS
+    return stop_s * width_points / 72 / _LEAST_AXES_IN
+
+
+def _lines(names: Sequence[_Name]) -> int:
+    return max((name.line + 1 for name in names), default=1)
 
 
 def _thumbnails(name: str, strip: Strip) -> np.ndarray:
@@ -101,10 +158,15 @@ def _thumbnails(name: str, strip: Strip) -> np.ndarray:
     return np.where((frames > 0)[..., None], 255 * shade, 255).astype(np.uint8)
 
 
+def _call(axes: Axes, name: str) -> None:
+    """Write what a row shows, level, for a row may be lower than its name is long."""
+    axes.set_ylabel(name, rotation=0, ha="right", va="center")
+
+
 def _show_pictures(axes: Axes, name: str, images: np.ndarray, strip: Strip) -> None:
     height = images.shape[1]
     axes.imshow(np.concatenate(list(images), axis=1), extent=(0, strip.stop_s, height, 0), aspect="auto")
-    axes.set_ylabel(name)
+    _call(axes, name)
     axes.set_yticks([])
 
 
@@ -118,7 +180,7 @@ def _show_skeletons(axes: Axes, joints: np.ndarray, strip: Strip) -> None:
         ends = [parent, joint]
         colour = _LIMB_COLOURS.get(names[joint].split("_")[0], "black")
         axes.plot(x[:, ends].T, joints[:, ends, 1].T, color=colour, linewidth=1.2, solid_capstyle="round")
-    axes.set_ylabel("skeleton")
+    _call(axes, "skeleton")
     axes.set_yticks([])
 
 
@@ -145,22 +207,34 @@ def _show_probabilities(
         axes.plot(times_s, curves[labels.index(label)], color=colour, marker=".", label=label)
     for instance in strip.instances:
         axes.axvspan(instance.start_s, instance.stop_s, color=colours[instance.action], alpha=0.15, linewidth=0)
-        middle_s = (instance.start_s + instance.stop_s) / 2
-        axes.text(middle_s, 1.02, instance.action, ha="center", va="bottom", color=colours[instance.action])
     axes.axhline(threshold, color="grey", linestyle=":", linewidth=1)
-    axes.set(ylabel="smoothed probability", ylim=(0, 1.12))
+    axes.set(ylabel="smoothed probability")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def _show_decisions(axes: Axes, strip: Strip, narration: Narration, colours: dict[str, str]) -> None:
+def _show_actions(axes: Axes, names: Sequence[_Name], colours: dict[str, str]) -> None:
+    """Write what is done above the curves."""
+    line = _NAME_IN * _CURVES_TOP / _CURVES_IN
+    for name in names:
+        height = _CURVES_TOP + line * (name.line + 0.5)
+        axes.text(
+            name.middle_s, height, name.text, ha="center", va="center", color=colours[name.text], fontsize=_NAME_SIZE
+        )
+    axes.set(ylim=(0, _CURVES_TOP + line * (_lines(names) + 0.25)), yticks=np.linspace(0, 1, 6))
+
+
+def _show_decisions(
+    axes: Axes, strip: Strip, narration: Narration, names: Sequence[_Name], colours: dict[str, str]
+) -> None:
     """Draw what is said, from each decision to the next one."""
     decisions = [d for d in narration.decisions if d.time_s < strip.stop_s]
     stops_s = [d.time_s for d in decisions[1:]] + [strip.stop_s]
     for decision, stop_s in zip(decisions, stops_s, strict=True):
         if decision.action != NONE:
             axes.axvspan(decision.time_s, stop_s, color=colours.get(decision.action, "grey"), alpha=0.6, linewidth=0)
-        if decision.started:
-            axes.text(decision.time_s, 0.5, " " + decision.action, va="center", fontsize=8, clip_on=True)
+    for name in names:
+        height = 1 - (name.line + 0.5) / _lines(names)
+        axes.text(name.middle_s, height, name.text, ha="center", va="center", fontsize=_SAID_SIZE)
     axes.set(xlabel="seconds; a window is named when it ends", ylim=(0, 1))
-    axes.set_ylabel("said", rotation=0, ha="right", va="center")
+    _call(axes, "said")
     axes.set_yticks([])

@@ -138,6 +138,16 @@ def test_every_network_of_a_stream_learns(config, finished):
             assert np.abs(member.classifier.bias[...]).max() > 0  # it starts at 0
 
 
+def test_the_curves_of_each_stream_are_drawn_where_it_is_trained_and_not_again(config, finished, tmp_path):
+    pictures = [stream_workdir(config, finished, stream) / "training_curves.png" for stream in config.streams]
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+    before = [picture.stat().st_mtime_ns for picture in pictures]
+    other = config.copy_and_resolve_references()
+    other.streams_dir = str(finished / "streams")
+    train(other, tmp_path / "run")
+    assert [picture.stat().st_mtime_ns for picture in pictures] == before
+
+
 def test_a_finished_fusion_is_not_trained_again(config, finished):
     before = states(config, finished)[0]
     train(config, finished)

@@ -107,6 +107,36 @@ def test_the_comparison_holds_what_the_reports_hold(source, pruned, tmp_path):
     assert table.table([pruned[0], pruned[0]]).splitlines()[2:] == ["| " + " | ".join(cells) + " |"] * 2
 
 
+def test_the_table_is_written_between_its_markers_and_the_text_stays(pruned, tmp_path, capsys):
+    document = tmp_path / "quantization.md"
+    text = "Before.\n\n<!-- quantization:accuracy -->\nothers\n<!-- /quantization:accuracy -->\n\n{}\nAfter.\n"
+    document.write_text(text.format("<!-- pruning:runs -->\nold\n<!-- /pruning:runs -->"))
+    assert table.main([str(pruned[0]), f"--output={document}"]) == 0
+    expected = f"<!-- pruning:runs -->\n\n{table.table([pruned[0]])}\n<!-- /pruning:runs -->"
+    assert document.read_text() == text.format(expected)
+    assert capsys.readouterr().out == f"{document}\n"
+    assert table.main([str(pruned[0]), f"--output={document}"]) == 0 and document.read_text() == text.format(expected)
+    assert table.main([str(pruned[0])]) == 0 and table.table([pruned[0]]) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("no markers", "has no place for the table; <!-- pruning:runs -->"),
+        ("<!-- pruning:runs -->\n", "do not go in pairs"),
+        ("<!-- pruning:runs a -->\n<!-- /pruning:runs -->\n", "the runs are those of the command"),
+        (None, "does not exist"),
+    ],
+)
+def test_a_document_without_its_place_is_refused_and_stays(pruned, tmp_path, capsys, text, message):
+    document = tmp_path / "quantization.md"
+    if text is not None:
+        document.write_text(text)
+    assert table.main([str(pruned[0]), f"--output={document}"]) == 1
+    assert message in capsys.readouterr().err
+    assert text is None or document.read_text() == text
+
+
 def test_fine_tuning_starts_from_what_is_kept(source, pruned):
     config = configs.load(pruned[0])
     _, blank = make_recipe(config, 27, RunLength(2.0, 2))

@@ -50,6 +50,7 @@ def make_sweep(root, name, streams, seeds, missing=(), commit="0123456789abcdef"
         "dataset": "utd_mhad",
         "streams": streams,
         "seeds": len(seeds),
+        "commit": commit,
         "config": {"dataset": {"raw_dir": "/secret"}},
         "command": f"python -m hartx.sweep --config=configs/{name}.py --root=/secret --config.dataset.raw_dir=/secret",
         "runs": [run, run | {"error": "killed", "training_min": None, "peak_memory_bytes": None}],
@@ -144,6 +145,28 @@ def test_changes_are_against_the_first_row(root, document):
     write_results(root, document)
     found = rows(document.read_text(), "changes")
     assert [row[4] for row in found] == ["-", "+2.00", "+7.50"]
+
+
+@pytest.mark.parametrize("table", ["ablation", "changes"])
+def test_differences_say_which_commits_trained_each_row(root, document, table):
+    document.write_text(TEXT.replace("results:ablation", f"results:{table}"))
+    make_sweep(root, "ablation-3-later", ["skeleton"], [0.9], commit="fedcba9876543210+changes")
+    write_results(root, document)
+    found = {row[0]: row[-1] for row in rows(document.read_text(), table)}
+    assert found["`ablation-1-plain`"] == "01234567" and found["`ablation-3-later`"] == "fedcba98+changes"
+
+
+@pytest.mark.parametrize("name", ["--name={}", "--name {}"])
+def test_commands_that_differ_by_their_names_alone_say_at_which_commit_each_was_given(root, document, name):
+    same = "python -m hartx.sweep --config=configs/skeleton.py --seeds=2 " + name
+    earlier = "python -m hartx.sweep " + name + " --seeds=2 --config=configs/skeleton.py --root=/secret"
+    make_sweep(root, "ablation-3-now", ["skeleton"], [0.9], command=same.format("ablation-3-now"))
+    make_sweep(
+        root, "ablation-4-then", ["skeleton"], [0.9], commit="fedcba98", command=earlier.format("ablation-4-then")
+    )
+    write_results(root, document)
+    ends = [line.rsplit("`", 1)[1] for line in document.read_text().splitlines() if line.startswith("- `ablation-")]
+    assert ends == ["", "", ", given at commit 01234567", ", given at commit fedcba98", ""]
 
 
 def test_only_seeds_of_both_are_compared():

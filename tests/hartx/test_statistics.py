@@ -147,6 +147,8 @@ def test_a_sweep_by_hand():
     assert summary["confusion_matrix"] == [[3, 1, 0], [2, 2, 0], [1, 0, 3]]
     recalls = {name: entry["recall"]["mean"] for name, entry in summary["per_class"].items()}
     assert list(recalls) == ["b", "a", "c"] and recalls == pytest.approx({"b": 0.5, "a": 0.75, "c": 0.75})
+    support = {name: entry["support"] for name, entry in summary["per_class"].items()}
+    assert support == {"a": 2, "b": 2, "c": 2}  # of one seed, not of both
     (missing,) = summary["missing"]
     assert missing["top1"]["mean"] == pytest.approx(((4 * 0.5 + 2 * 1.0) / 6 + (4 * 0.25 + 2 * 0.5) / 6) / 2)
     assert set(summary["calibration"]["folds"]) == {"loso:1", "loso:3"}
@@ -192,8 +194,15 @@ def test_recordings_that_several_folds_test_count_once():
     summary = summarise(runs, {0: [run.fold for run in runs]}, LABELS)
     assert summary["clips"] == 6  # two of each subject
     assert summary["wilson95"] == pytest.approx(wilson_interval(0.5, 6))
+    assert [entry["support"] for entry in summary["per_class"].values()] == [3, 3]
     assert summary["confusion_matrix"][1] == [4, 0, 0]  # all that was said is in the pool
     assert set(summary["calibration"]["folds"]) == {"loso:1+3", "loso:1+5"}
+
+
+def test_the_support_of_a_class_is_that_of_a_seed_where_seeds_test_different_recordings():
+    runs = [run_of(1, 0, [0, 0, 0, 1], [0, 0, 0, 0]), run_of(1, 1, [0, 2, 2, 2], [0, 0, 0, 2])]
+    summary = summarise(runs, {0: ["loso:1"], 1: ["loso:1"]}, LABELS)
+    assert {name: entry["support"] for name, entry in summary["per_class"].items()} == {"b": 1, "c": 3, "a": 2}
 
 
 def test_folds_that_test_nobody_else_have_no_calibration():

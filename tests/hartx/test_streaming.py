@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from edge.preprocess import read_track
 from edge.sampling import Track, common_span, regular_track
@@ -26,6 +27,7 @@ from hartx.streaming.metrics import (
     threshold_curve,
     window_truth,
 )
+from hartx.streaming.report import show
 from hartx.streaming.sequence import ContinuousSequence, Instance, join_recordings, sequences_of_side
 from hartx.streaming.windows import Watched, watch
 from hartx.train import train
@@ -336,6 +338,37 @@ def test_the_command_measures_a_run(run_folder, capsys):
         == 0
     )
     assert json.loads((again / "streaming.json").read_text()) == report
+
+
+LONG = "draw_circle_counter_clockwise"
+
+
+def a_report():
+    one = {"instances": 4, "windows": 31, "detection_rate": 1.0, "window_accuracy": 1.0, "decision_accuracy": 0.9}
+    one |= {"minutes": 6.0, "rest_windows": 30, "none_accuracy": 0.5, "false_alarms_per_minute": 12.34}
+    one |= {"delay_median_s": 12.25, "delay_p90_s": 13.75}
+    fields = {"dataset": "utd_mhad", "protocol": "loso:7", "streams": ["skeleton"], "side": "test", "window_s": 2.0}
+    fields |= {"hop_s": 0.25, "smoothing": 5, "threshold": 0.5, "release": 0.4, "trimmed_top1": 0.9}
+    return fields | {"overall": one, "per_class": {LONG: one}, "per_subject": {"7": one}, "best_threshold": None}
+
+
+def test_a_file_gets_whole_lines(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    show(a_report(), tmp_path)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if LONG in line]
+    cells = [cell.strip() for cell in line.split("│")[1:-1]]
+    assert cells == [LONG, "4", "100.0%", "100.0%", "90.0%", "12.34", "12.25", "13.75"]
+
+
+def test_a_narrow_terminal_gets_cells_that_fold_and_nothing_is_cut(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("hartx.streaming.report.Console", lambda: Console(force_terminal=True, width=50))
+    show(a_report(), tmp_path)
+    said = capsys.readouterr().out
+    assert "…" not in said
+    table = said.split("each action")[1]
+    columns = zip(*[line.split("│")[1:-1] for line in table.splitlines() if line.startswith("│")], strict=True)
+    whole = ["".join(cell.strip() for cell in column) for column in columns]
+    assert whole == [LONG, "4", "100.0%", "100.0%", "90.0%", "12.34", "12.25", "13.75"]
 
 
 def test_the_threshold_is_suggested_by_those_who_trained_and_never_by_the_test_side(run_folder, capsys):

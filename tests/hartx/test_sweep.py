@@ -107,6 +107,13 @@ def test_a_sweep_leaves_its_results(sweep):
         assert (sweep.folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_confusion_matrix_says_how_many_seeds_its_counts_are_of(sweep, monkeypatch):
+    titles = []
+    monkeypatch.setattr("hartx.sweep.draw_confusion_matrix", lambda matrix, names, title, path: titles.append(title))
+    run_sweep(sweep, jobs=1)
+    assert titles == ["test: top-1 100.0%, 2 seed(s) added up"]
+
+
 def test_what_is_finished_is_not_run_again_and_more_seeds_are_added(sweep):
     run_sweep(sweep, jobs=1)
     run_sweep(sweep, jobs=1)
@@ -200,6 +207,19 @@ def test_another_sweep_of_the_same_name_is_refused(sweep):
     sweep.config.optim.learning_rate = 0.5
     with pytest.raises(HartxError, match=r"optim\.learning_rate: 0\.001 there, 0\.5 now"):
         run_sweep(sweep, jobs=1)
+
+
+@pytest.mark.parametrize(
+    "name, suggested", [("a/b", "a-b"), ("../b/", "b"), ("/a", "a"), ("..", "skeleton-loso"), (".", "skeleton-loso")]
+)
+def test_a_name_that_is_none_of_a_folder_is_refused_before_anything_is_read_or_made(
+    sweep, monkeypatch, name, suggested
+):
+    monkeypatch.setattr("hartx.sweep.recordings_present", None)
+    before = sorted(sweep.root.rglob("*"))
+    with pytest.raises(HartxError, match=f"--name={name} was given; .* without / is expected, such as {suggested}$"):
+        run_sweep(dataclasses.replace(sweep, name=name), jobs=1)
+    assert sorted(sweep.root.rglob("*")) == before
 
 
 def test_a_dataset_by_its_name_is_not_said_to_differ_from_auto(sweep):
