@@ -24,7 +24,7 @@ from edge.arguments import CommandParser, positive_float, some_path
 from edge.bundle import Bundle
 from edge.command import add_model_options, report, run_command
 from edge.errors import EdgeError
-from edge.interrupt import StopRequest, stop_on_signals
+from edge.interrupt import Stopped, StopRequest, stop_on_signals
 from edge.items import Item, items_of_folders, output_names
 from edge.recognizer import ActionRecognizer
 from edge.recording import predict_files, video_modality
@@ -183,12 +183,15 @@ class Batch:
         else:
             row = {**asdict(item), "files": stamps(item)}
             try:
-                row.update(asdict(predict_files(self._recognizer, item, self._rates_hz)))
+                with self._stop.breaking_off():  # an hour of video takes minutes to read
+                    row.update(asdict(predict_files(self._recognizer, item, self._rates_hz)))
                 if self._args.visualize:
                     seen = self._visualize(item, name)
                     if seen is None:
                         return  # the video was broken off
                     row.update(seen)
+            except Stopped:
+                return
             except (EdgeError, OSError) as error:
                 if self._stop.is_set():
                     return  # perhaps because of that

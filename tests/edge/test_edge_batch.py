@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 import edge
-from edge import ActionRecognizer, predict
+from edge import ActionRecognizer, media, predict
 from edge.events import Ended, Latency, Predicted
 from edge.items import Item
 from edge.media import read_video
@@ -292,6 +293,34 @@ def test_a_signal_ends_after_whole_rows_and_the_next_run_goes_on(make_bundle, wr
     assert 1 <= len(rows) < 30 and f"{len(rows)} of 30: {len(rows)} predicted" in said
     assert sorted(path.name for path in out.glob("*.mp4")) == [f"{i:02}.mp4" for i in range(len(rows))]
     assert [path.name for path in out.glob(".*")] == [".drawn.jsonl"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_breaks_off_a_long_recording_and_keeps_the_rows_before_it(
+    make_bundle, write_video, tmp_path, monkeypatch, capsys, number
+):
+    """The second file takes a minute to read."""
+    clips = [write_video("a.avi"), write_video("long.avi"), write_video("z.avi")]
+    real = media.open_capture
+
+    class Long:
+        def grab(self):
+            if not reading:
+                threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
+                reading.append(time.monotonic())
+            time.sleep(0.02)
+            return time.monotonic() < reading[0] + 60
+
+        def get(self, key):
+            return 0.0
+
+    reading = []
+    monkeypatch.setattr(media, "open_capture", lambda path: Long() if "long" in path else real(path))
+    arguments = [f"--bundle={make_bundle('rgb')}", *map(str, clips), f"--output={tmp_path / 'out'}", "--json"]
+    assert predict.main(arguments) == 128 + number
+    assert time.monotonic() - reading[0] < 20
+    printed = [json.loads(line)["clip"] for line in capsys.readouterr().out.splitlines()]
+    assert printed == [row["clip"] for row in rows_of(tmp_path / "out")[1]] == [str(clips[0])]
 
 
 def test_a_signal_between_the_video_and_its_row_leaves_both(make_bundle, videos, tmp_path, monkeypatch):
