@@ -20,6 +20,7 @@ from rich.console import Console
 
 from edge.annotate import annotate
 from edge.arguments import CommandParser, positive_float, some_name, some_path
+from edge.bundle import Window
 from edge.command import add_model_options, run_command
 from edge.events import Ended, Notice, Started, StreamEvent, as_dict
 from edge.files import check_not_read
@@ -92,7 +93,19 @@ def _run(args: argparse.Namespace, stop: StopRequest) -> int:
                 lines.write(as_dict(event))
     for table in summary.tables():
         console.print(table)
+    if summary.predictions == 0 and summary.frames and not stop.is_set():
+        _say_too_short(args, summary.frames, viewer.seen_s, recognizer.bundle.window)
     return 0
+
+
+def _say_too_short(args: argparse.Namespace, frames: int, seconds: float, window: Window) -> None:
+    """Say on stderr, whatever goes to stdout, why nothing was recognised of a recording, and what to do."""
+    print(
+        f"{args.source or args.skeleton or args.inertial}: nothing could be recognised: {frames} frames in "
+        f"{seconds:.1f} s do not fill a window of {window.frames} frames in {window.duration_s:.1f} s; "
+        f"python -m edge.predict takes a recording of any length",
+        file=sys.stderr,
+    )
 
 
 def _skeleton(given: Optional[str], stack: ExitStack) -> Any:
@@ -104,7 +117,13 @@ def _skeleton(given: Optional[str], stack: ExitStack) -> Any:
 
 
 class _Viewer:
-    """Shows and records the frames that are looked at."""
+    """Shows and records the frames that are looked at.
+
+    Attributes:
+      seen_s: seconds from the beginning of the source to the last of them.
+    """
+
+    seen_s = 0.0
 
     def __init__(self, args: argparse.Namespace, summary: StreamSummary, stop: StopRequest, stack: ExitStack) -> None:
         self._summary, self._stop, self._show_skeleton = summary, stop, args.show_skeleton
@@ -113,6 +132,7 @@ class _Viewer:
 
     def look(self, look: Look) -> None:
         self._summary.saw_frame(time.perf_counter())
+        self.seen_s = look.frame.time_s
         if self._display is None and self._recorder is None:
             return
         picture = annotate(look, self._summary.frame_rate_hz, self._show_skeleton)

@@ -52,6 +52,21 @@ def test_json_lines_are_the_events_of_the_stream(make_bundle, write_video, capsy
     assert "precision fp32: " in captured.err and "capture to result" in captured.err
 
 
+@pytest.mark.parametrize("output", ["--every_frame", "--jsonl=-", "--jsonl=LINES", "--record=VIDEO"])
+def test_a_recording_that_fills_no_window_is_said_on_stderr_with_what_to_do(
+    make_bundle, write_video, tmp_path, run_python, output
+):
+    clip, output = write_video(frames=3), output.replace("LINES", "l.jsonl").replace("VIDEO", "v.mp4")
+    done = run_python("-m", "edge.live", f"--bundle={make_bundle('rgb')}", f"--source={clip}", output)
+    said = done.stderr.splitlines()[-1]
+    assert done.returncode == 0 and said.startswith(f"{clip}: nothing could be recognised: 3 frames in 0.1 s do not")
+    assert "a window of 4 frames in 2.2 s" in said and "edge.predict takes a recording of any length" in said
+    if output == "--jsonl=-":
+        assert [json.loads(line)["kind"] for line in done.stdout.splitlines()] == ["notice"]
+    else:
+        assert said == done.stderr.strip() and "frames looked at" in done.stdout
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_the_recorded_video_lasts_as_long_as_the_source(make_bundle, write_video, tmp_path, capsys, suffix):
     folder, clip = make_bundle("rgb", "skeleton"), write_video(frames=60, rate_hz=15.0, colour=flicker)
