@@ -28,7 +28,7 @@ from edge.interrupt import Stopped, StopRequest, stop_on_signals
 from edge.items import Item, items_of_folders, output_names
 from edge.recognizer import ActionRecognizer
 from edge.recording import predict_files, video_modality
-from edge.report import REPORT_FILE, Report, stamps
+from edge.report import NOT_SHOWN, REPORT_FILE, Report, places, stamps
 from edge.runtime import StreamOptions
 from edge.stream_options import add_stream_options, stream_options
 from edge.visualize import visualize
@@ -181,7 +181,7 @@ class Batch:
         if row is not None:
             self.kept += 1
         else:
-            row = {**asdict(item), "files": stamps(item)}
+            row = {**asdict(item), "places": places(item), "files": stamps(item)}
             try:
                 with self._stop.breaking_off():  # an hour of video takes minutes to read
                     row.update(asdict(predict_files(self._recognizer, item, self._rates_hz)))
@@ -209,7 +209,7 @@ class Batch:
         self.done += 1
         self.failed += "error" in row
         if self._args.json:
-            print(json.dumps({key: value for key, value in row.items() if key != "files"}), flush=True)
+            print(json.dumps({key: value for key, value in row.items() if key not in NOT_SHOWN}), flush=True)
         if "error" in row:
             report(EdgeError(row["error"]))
         elif not self._args.json:
