@@ -363,6 +363,32 @@ def test_a_signal_breaks_off_a_long_recording_and_keeps_the_rows_before_it(
     assert printed == [row["clip"] for row in rows_of(tmp_path / "out")[1]] == [str(clips[0])]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a process cannot be asked for by its number")
+def test_what_a_killed_run_left_half_is_removed_by_the_next_and_nothing_else_is(make_bundle, write_video, tmp_path):
+    clip, out = write_video("a[1].avi", frames=400, size=(640, 480)), tmp_path / "out"
+    command = [f"--bundle={make_bundle('rgb')}", str(clip), f"--output={out}", "--visualize"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(edge.__file__).parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-m", "edge.predict", *command], env=environment, stdout=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not list(out.glob(".a*.mp4")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+    left = out / f".a[1].{process.pid}.mp4"
+    living, others = (
+        out / f".a[1].{os.getppid()}.mp4",
+        [out / name for name in (".a[1].x.mp4", f".b.{process.pid}.mp4")],
+    )
+    for path in (living, *others):
+        path.write_bytes(b"mine")
+    (out / f".report.jsonl.{process.pid}.tmp").write_text("half")
+    assert left.is_file()
+    assert predict.main(command) == 0
+    kept = sorted([".drawn.jsonl", *(path.name for path in (living, *others))])
+    assert sorted(path.name for path in out.glob(".*")) == kept and (out / "a[1].mp4").is_file()
+
+
 def test_a_signal_between_the_video_and_its_row_leaves_both(make_bundle, videos, tmp_path, monkeypatch):
     def replace(source, target):
         os.rename(source, target)
