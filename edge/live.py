@@ -25,7 +25,7 @@ from edge.command import add_model_options, run_command
 from edge.events import Ended, Notice, Started, StreamEvent, as_dict
 from edge.files import check_not_read
 from edge.interrupt import StopRequest, stop_on_signals
-from edge.outputs import Display, JsonLines, LookRecorder
+from edge.outputs import LONGEST_PAUSE_S, Display, JsonLines, LookRecorder
 from edge.recognizer import ActionRecognizer
 from edge.runtime import Look
 from edge.stream_options import add_stream_options, stream_options
@@ -54,7 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     add_stream_options(parser)
     parser.add_argument("--display", action="store_true", help="show it in a window; q, Esc or closing it ends")
     parser.add_argument("--show_skeleton", action="store_true", help="draw the skeleton, too")
-    parser.add_argument("--record", type=some_path, metavar="FILE", help="write the annotated video (.mp4, .mkv, .avi)")
+    parser.add_argument(
+        "--record",
+        type=some_path,
+        metavar="FILE",
+        help=f"write the annotated video (.mp4, .mkv, .avi), without pauses of over {LONGEST_PAUSE_S:.0f} s",
+    )
     parser.add_argument(
         "--jsonl", type=some_name, metavar="FILE", help="write all events, a JSON object a line; - is stdout"
     )

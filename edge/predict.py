@@ -26,6 +26,7 @@ from edge.command import add_model_options, report, run_command
 from edge.errors import EdgeError
 from edge.interrupt import Stopped, StopRequest, stop_on_signals
 from edge.items import Item, items_of_folders, output_names
+from edge.outputs import LONGEST_PAUSE_S
 from edge.recognizer import ActionRecognizer
 from edge.recording import predict_files, video_modality
 from edge.report import NOT_SHOWN, REPORT_FILE, Report, places, stamps
@@ -70,7 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
     parser.add_argument("--output", type=some_path, metavar="FOLDER", help="write a report there, and go on with one")
     parser.add_argument(
-        "--visualize", action="store_true", help="watch each as a stream, write annotated videos and timelines, too"
+        "--visualize",
+        action="store_true",
+        help="watch each as a stream, write annotated videos (without pauses of over "
+        f"{LONGEST_PAUSE_S:.0f} s) and timelines, too",
     )
     add_stream_options(parser)
     return parser

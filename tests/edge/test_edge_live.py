@@ -242,6 +242,22 @@ def test_the_recorder_fills_what_was_dropped_and_cuts_long_gaps(tmp_path):
     assert len(read_video(tmp_path / "a.avi").values) == 5 + 2
 
 
+@pytest.mark.parametrize("pause_s, lasts_s", [(3.0, 3.0), (29.0, 29.0), (31.0, 0.1)])
+def test_what_comes_after_a_pause_has_its_time_in_the_video(tmp_path, pause_s, lasts_s):
+    recorder = VideoRecorder(tmp_path / "a.avi", 10.0)
+    for time_s in (0.0, 0.1, 0.2, 0.2 + pause_s, 0.3 + pause_s):
+        recorder.write(time_s, np.full((48, 64, 3), 255 if time_s == 0.2 + pause_s else 0, np.uint8))
+    recorder.close()
+    white = [i for i, frame in enumerate(read_video(tmp_path / "a.avi").values) if frame.mean() > 128]
+    assert white == [round(10 * (0.2 + lasts_s))]
+
+
+def test_each_picture_has_its_time_along_the_lower_edge():
+    frames = [Frame(np.zeros((480, 640, 3), np.uint8), time_s, 0.0, 0.0) for time_s in (1.0, 1.0, 2.0)]
+    first, same, later = (annotate(Look(frame, None, None, 30.0), None) for frame in frames)
+    assert (first == same).all() and np.argwhere(first != later)[:, 0].min() > 450
+
+
 @pytest.mark.parametrize("rate_hz", [29.97, 59.94, 65.539, 119.873, 234.707])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_a_recorder_takes_any_rate(tmp_path, suffix, rate_hz):
