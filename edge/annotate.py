@@ -38,7 +38,7 @@ def annotate(look: Look, frame_rate_hz: Optional[float], show_skeleton: bool = F
         _draw_skeleton(picture, look.joints)
     if look.prediction is not None:
         _draw_scores(picture, look.prediction)
-    _draw_state(picture, look.prediction, frame_rate_hz)
+    _draw_state(picture, look, frame_rate_hz)
     return picture
 
 
@@ -85,11 +85,13 @@ def _bar(picture: np.ndarray, x: int, y: int, width: int, height: int, share: fl
     cv2.rectangle(picture, (x, y), (x + round(width * min(max(share, 0.0), 1.0)), y + height), colour, -1)
 
 
-def _draw_state(picture: np.ndarray, prediction: Optional[Predicted], frame_rate_hz: Optional[float]) -> None:
-    """Draw frame rate, latency, dropped frames, stride and what is missing, along the lower edge."""
+def _draw_state(picture: np.ndarray, look: Look, frame_rate_hz: Optional[float]) -> None:
+    """Draw the time, frame rate, latency, dropped frames, stride and what is missing, along the lower edge."""
+    prediction = look.prediction
     unit = picture.shape[0] / 480
     height, width = picture.shape[:2]
-    parts = [] if frame_rate_hz is None else [f"{frame_rate_hz:.0f} FPS"]
+    parts = [f"{look.frame.time_s:.1f} s"]  # as events have it, also behind what was cut out of a video
+    parts += [] if frame_rate_hz is None else [f"{frame_rate_hz:.0f} FPS"]
     if prediction is None:
         parts.append("the first window fills")
     else:

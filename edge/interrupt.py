@@ -12,6 +12,10 @@ _HANGUP = getattr(signal, "SIGHUP", None)
 _SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, _HANGUP) if number is not None]
 
 
+class Stopped(BaseException):
+    """What a request to stop breaks off with; no `Exception`, which readers of files take for a damaged one."""
+
+
 class StopRequest(threading.Event):
     """Set by SIGINT, SIGTERM or SIGHUP.
 
@@ -20,6 +24,29 @@ class StopRequest(threading.Event):
     """
 
     signal: Optional[int] = None
+    _breaks_off = False
+
+    @contextmanager
+    def breaking_off(self) -> Iterator[None]:
+        """Let a signal break off what is done here, which must leave nothing half done: only reading and computing.
+
+        Raises:
+          Stopped: where the signal came, or at once if it came before.
+        """
+        self._breaks_off = True
+        try:
+            if self.is_set():
+                raise Stopped
+            yield
+        finally:
+            self._breaks_off = False
+
+    def came(self, number: int) -> None:
+        """Take a signal, in the main thread."""
+        self.signal = number
+        self.set()
+        if self._breaks_off:
+            raise Stopped
 
 
 @contextmanager
@@ -38,9 +65,8 @@ def stop_on_signals() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
     def handle(number: int, _: Any) -> None:
-        request.signal = number
-        request.set()
         restore()
+        request.came(number)
 
     for number in before:
         signal.signal(number, handle)

@@ -20,11 +20,12 @@ from rich.console import Console
 
 from edge.annotate import annotate
 from edge.arguments import CommandParser, positive_float, some_name, some_path
+from edge.bundle import Window
 from edge.command import add_model_options, run_command
 from edge.events import Ended, Notice, Started, StreamEvent, as_dict
 from edge.files import check_not_read
 from edge.interrupt import StopRequest, stop_on_signals
-from edge.outputs import Display, JsonLines, LookRecorder
+from edge.outputs import LONGEST_PAUSE_S, Display, JsonLines, LookRecorder
 from edge.recognizer import ActionRecognizer
 from edge.runtime import Look
 from edge.stream_options import add_stream_options, stream_options
@@ -53,7 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     add_stream_options(parser)
     parser.add_argument("--display", action="store_true", help="show it in a window; q, Esc or closing it ends")
     parser.add_argument("--show_skeleton", action="store_true", help="draw the skeleton, too")
-    parser.add_argument("--record", type=some_path, metavar="FILE", help="write the annotated video (.mp4, .mkv, .avi)")
+    parser.add_argument(
+        "--record",
+        type=some_path,
+        metavar="FILE",
+        help=f"write the annotated video (.mp4, .mkv, .avi), without pauses of over {LONGEST_PAUSE_S:.0f} s",
+    )
     parser.add_argument(
         "--jsonl", type=some_name, metavar="FILE", help="write all events, a JSON object a line; - is stdout"
     )
@@ -92,7 +98,19 @@ def _run(args: argparse.Namespace, stop: StopRequest) -> int:
                 lines.write(as_dict(event))
     for table in summary.tables():
         console.print(table)
+    if summary.predictions == 0 and summary.frames and not stop.is_set():
+        _say_too_short(args, summary.frames, viewer.seen_s, recognizer.bundle.window)
     return 0
+
+
+def _say_too_short(args: argparse.Namespace, frames: int, seconds: float, window: Window) -> None:
+    """Say on stderr, whatever goes to stdout, why nothing was recognised of a recording, and what to do."""
+    print(
+        f"{args.source or args.skeleton or args.inertial}: nothing could be recognised: {frames} frames in "
+        f"{seconds:.1f} s do not fill a window of {window.frames} frames in {window.duration_s:.1f} s; "
+        f"python -m edge.predict takes a recording of any length",
+        file=sys.stderr,
+    )
 
 
 def _skeleton(given: Optional[str], stack: ExitStack) -> Any:
@@ -104,7 +122,13 @@ def _skeleton(given: Optional[str], stack: ExitStack) -> Any:
 
 
 class _Viewer:
-    """Shows and records the frames that are looked at."""
+    """Shows and records the frames that are looked at.
+
+    Attributes:
+      seen_s: seconds from the beginning of the source to the last of them.
+    """
+
+    seen_s = 0.0
 
     def __init__(self, args: argparse.Namespace, summary: StreamSummary, stop: StopRequest, stack: ExitStack) -> None:
         self._summary, self._stop, self._show_skeleton = summary, stop, args.show_skeleton
@@ -113,6 +137,7 @@ class _Viewer:
 
     def look(self, look: Look) -> None:
         self._summary.saw_frame(time.perf_counter())
+        self.seen_s = look.frame.time_s
         if self._display is None and self._recorder is None:
             return
         picture = annotate(look, self._summary.frame_rate_hz, self._show_skeleton)

@@ -26,12 +26,14 @@ from typing import Any, List, Optional, Sequence, Union
 import cv2
 import numpy as np
 
+from edge.clock import USUAL_RATE_HZ, FrameClock
 from edge.errors import EdgeError
 from edge.sampling import Entries
 
 UTD_MHAD_RATE_HZ = 30.0  # of its depth frames and its skeletons
 # A header that promises more names the unit of its times: browsers write 1000 into WebM, which counts milliseconds.
 _FASTEST_HZ = 240.0
+_SAME_S = 1e-7  # times that are closer pick the same frames (`edge.sampling.nearest`)
 _RATE_TOLERANCE = 0.05  # a header that is further off from the times of the frames is wrong
 
 # What OpenCV decodes files with. Left to itself it goes on to readers of numbered images, which take a file
@@ -46,7 +48,8 @@ class Recording:
     Attributes:
       values: the frames, skeletons or inertial samples; those of a video are decoded when they are asked for.
       rate_hz: entries per second, of a variable rate the mean; None where the file does not say.
-      time_s: (T,) seconds of each frame, the first at 0, where a video's rate varies; else None.
+      time_s: (T,) seconds of each frame as a stream over the file has them (`edge.clock`), the first at 0; None where
+        they are those of the rate.
     """
 
     values: Entries
@@ -69,18 +72,21 @@ class VideoFile(Sequence[np.ndarray]):
         self._path = path
         self._open()
         self.rate_hz = rate_of(self._capture)
-        stamps_ms = []
+        clock, stamps_ms, times_s = FrameClock(self.rate_hz), [], []
         while self._capture.grab():
             stamps_ms.append(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-        self._length = len(stamps_ms)
+            times_s.append(clock.next(stamps_ms[-1]))
+        self._length = len(times_s)
         if self._length == 0:
             raise EdgeError(f"{path} has no frame that can be decoded; it is empty or damaged")
-        time_s = _own_times(np.array(stamps_ms) / 1000)
-        self.time_s = time_s if time_s is not None and _varies(time_s) else None
-        if time_s is not None:
-            found_hz = float((self._length - 1) / time_s[-1])
+        self.time_s: Optional[np.ndarray] = np.array(times_s)
+        own_s = _own_times(np.array(stamps_ms) / 1000)
+        if own_s is not None:
+            found_hz = float((self._length - 1) / self.time_s[-1])
             wrong = self.rate_hz is None or abs(found_hz / self.rate_hz - 1) > _RATE_TOLERANCE
-            self.rate_hz = found_hz if wrong or self.time_s is not None else self.rate_hz
+            self.rate_hz = found_hz if wrong or _varies(own_s) else self.rate_hz
+        if _is_regular(self.time_s, self.rate_hz or USUAL_RATE_HZ):
+            self.time_s = None
         self._open()
 
     def _open(self) -> None:
@@ -123,6 +129,11 @@ def _varies(time_s: np.ndarray) -> bool:
     """Return whether a frame comes half a step or more from where a constant rate would put it."""
     step_s = time_s[-1] / (len(time_s) - 1)
     return bool(np.abs(time_s - step_s * np.arange(len(time_s))).max() >= step_s / 2)
+
+
+def _is_regular(time_s: np.ndarray, rate_hz: float) -> bool:
+    """Return whether the frames are where a constant rate puts them, to whoever picks frames by their time."""
+    return bool(np.abs(time_s - np.arange(len(time_s)) / rate_hz).max() < _SAME_S)
 
 
 def open_capture(path: str) -> cv2.VideoCapture:

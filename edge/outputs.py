@@ -23,14 +23,14 @@ _FINE_RATE_HZ = 65.0
 _CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 _USUAL_RATE_HZ = 30.0  # of a video whose source does not know its own
 _COUNT_TOLERANCE = 2  # .mkv knows how long it is, not how many pictures it has
-_LONGEST_GAP_S = 1.0  # a longer one, as of a camera that was unplugged, is cut out of the video
+LONGEST_PAUSE_S = 30.0  # a longer one, as of a camera that was unplugged for a night, is cut out of the video
 
 
 class VideoRecorder:
     """Writes pictures with their times into a video of a constant rate.
 
-    A picture is repeated while no newer one comes, and left out if two fall together, so that the video runs as
-    fast as what it shows, whatever was dropped.
+    A picture is repeated while no newer one comes, and left out if two fall together, so that the video has the times
+    of what it shows, whatever was dropped and wherever it paused, up to `LONGEST_PAUSE_S`.
 
     Args:
       path: .mp4, .mkv or .avi. An .mp4 can be played only after it was closed.
@@ -54,7 +54,7 @@ class VideoRecorder:
             self._open(picture, time_s)
         picture = picture if picture.shape[1::-1] == self._size else cv2.resize(picture, self._size)
         gap = round((time_s - self._begun_s) * self._rate_hz) - self._written
-        if gap > self._rate_hz * _LONGEST_GAP_S:
+        if gap > self._rate_hz * LONGEST_PAUSE_S:
             self._begun_s = time_s - self._written / self._rate_hz
             gap = 0
         for _ in range(gap):

@@ -24,11 +24,12 @@ from edge.arguments import CommandParser, positive_float, some_path
 from edge.bundle import Bundle
 from edge.command import add_model_options, report, run_command
 from edge.errors import EdgeError
-from edge.interrupt import StopRequest, stop_on_signals
+from edge.interrupt import Stopped, StopRequest, stop_on_signals
 from edge.items import Item, items_of_folders, output_names
+from edge.outputs import LONGEST_PAUSE_S
 from edge.recognizer import ActionRecognizer
 from edge.recording import predict_files, video_modality
-from edge.report import REPORT_FILE, Report, stamps
+from edge.report import NOT_SHOWN, REPORT_FILE, Report, places, stamps
 from edge.runtime import StreamOptions
 from edge.stream_options import add_stream_options, stream_options
 from edge.visualize import visualize
@@ -70,7 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
     parser.add_argument("--output", type=some_path, metavar="FOLDER", help="write a report there, and go on with one")
     parser.add_argument(
-        "--visualize", action="store_true", help="watch each as a stream, write annotated videos and timelines, too"
+        "--visualize",
+        action="store_true",
+        help="watch each as a stream, write annotated videos (without pauses of over "
+        f"{LONGEST_PAUSE_S:.0f} s) and timelines, too",
     )
     add_stream_options(parser)
     return parser
@@ -181,14 +185,17 @@ class Batch:
         if row is not None:
             self.kept += 1
         else:
-            row = {**asdict(item), "files": stamps(item)}
+            row = {**asdict(item), "places": places(item), "files": stamps(item)}
             try:
-                row.update(asdict(predict_files(self._recognizer, item, self._rates_hz)))
+                with self._stop.breaking_off():  # an hour of video takes minutes to read
+                    row.update(asdict(predict_files(self._recognizer, item, self._rates_hz)))
                 if self._args.visualize:
                     seen = self._visualize(item, name)
                     if seen is None:
                         return  # the video was broken off
                     row.update(seen)
+            except Stopped:
+                return
             except (EdgeError, OSError) as error:
                 if self._stop.is_set():
                     return  # perhaps because of that
@@ -206,7 +213,7 @@ class Batch:
         self.done += 1
         self.failed += "error" in row
         if self._args.json:
-            print(json.dumps({key: value for key, value in row.items() if key != "files"}), flush=True)
+            print(json.dumps({key: value for key, value in row.items() if key not in NOT_SHOWN}), flush=True)
         if "error" in row:
             report(EdgeError(row["error"]))
         elif not self._args.json:

@@ -21,6 +21,8 @@ from edge.items import Item
 from edge.recognizer import ActionRecognizer
 
 REPORT_FILE = "report.jsonl"
+_DRAWN = ("video", "timeline")
+NOT_SHOWN = ("places", "files")  # of a row: what only a later run needs
 
 
 class Report:
@@ -49,19 +51,21 @@ class Report:
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            given = {_name(vars(item)) for item in items}
-            there = self._read(head)
-            self._drawn = {Path(drawn).stem: name for name, row in there.items() for drawn in _drawn(row)}
+            given = {_name(item): item for item in items}
+            there = self._read(head, given)
+            self._drawn = {Path(row[key]).stem: name for name, row in there.items() for key in _DRAWN if row.get(key)}
             self._drawn.update(read_drawn(folder))
-            self._rows = {name: row for name, row in there.items() if name not in given or _holds(row)}
+            kept = {name: row for name, row in there.items() if name in given and self._holds(row, given[name])}
+            others = {name: row for name, row in there.items() if name not in given}
+            self._rows = {**others, **{name: {**row, **self._drawn_here(row)} for name, row in kept.items()}}
             self._rewrite(head)
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close
         except OSError as error:
             where = folder if folder.exists() and not folder.is_dir() else self._path
             raise EdgeError(f"{where} cannot be written: {_reason(where, error)}") from None
 
-    def _read(self, head: Mapping[str, Any]) -> Dict[str, Dict[str, Any]]:
-        """Return the rows that are there, by recording."""
+    def _read(self, head: Mapping[str, Any], given: Mapping[str, Item]) -> Dict[str, Dict[str, Any]]:
+        """Return the rows that are there, by recording; `given` are the recordings of this run."""
         if not self._path.is_file():
             return {}
         lines = [_parse(line) for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines()]
@@ -75,7 +79,16 @@ class Report:
                 f"{self._path} was made with {_difference(different[0], was, now)}\n"
                 f"  Give another --output, or remove the file"
             )
-        return {_name(row): row for row in lines[1:] if row is not None}
+        return _by_recording([row for row in lines[1:] if row is not None], given)
+
+    def _holds(self, row: Mapping[str, Any], item: Item) -> bool:
+        """Return whether a row is a prediction of a recording as its files are, and what was drawn is still there."""
+        drawn = self._drawn_here(row).values()
+        return "error" not in row and row.get("files") == stamps(item) and all(map(os.path.exists, drawn))
+
+    def _drawn_here(self, row: Mapping[str, Any]) -> Dict[str, str]:
+        """Return the files that were drawn of a recording where they are by now, as this run writes their names."""
+        return {key: str(self._path.with_name(Path(row[key]).name)) for key in _DRAWN if row.get(key)}
 
     def _rewrite(self, head: Mapping[str, Any]) -> None:
         """Leave out half a last line and the rows that are made again."""
@@ -84,7 +97,7 @@ class Report:
 
     def done(self, item: Item) -> Optional[Dict[str, Any]]:
         """Return the row of a recording that was made before."""
-        return self._rows.get(_name(vars(item)))
+        return self._rows.get(_name(item))
 
     def start_drawing(self, item: Item, name: str) -> None:
         """Note what is about to be drawn, after a check that it takes the place of nothing else.
@@ -96,7 +109,8 @@ class Report:
         Raises:
           EdgeError: if a file is there that shows another recording, or that was not drawn here at all.
         """
-        folder, of, shows = self._path.parent, _name(vars(item)), self._drawn.get(name)
+        folder, of, shows = self._path.parent, _name(item), self._drawn.get(name)
+        shows = of if shows == _name_before(item) else shows
         for path in (folder / (name + suffix) for suffix in (VIDEO_SUFFIX, TIMELINE_SUFFIX)):
             if path.exists() and shows is None:
                 raise EdgeError(f"{path} is there already and was not drawn here; give another --output, or move it")
@@ -128,21 +142,56 @@ def stamps(item: Item) -> List[List[int]]:
     return [[entry.st_size, entry.st_mtime_ns] if entry else [] for entry in found]
 
 
-def _holds(row: Mapping[str, Any]) -> bool:
-    """Return whether a row is a prediction, its files are those it was made of, and what was drawn is still there."""
-    item = Item(row.get("clip"), row.get("skeleton"), row.get("inertial"))
-    return "error" not in row and row.get("files") == stamps(item) and all(map(os.path.exists, _drawn(row)))
+def places(item: Item) -> List[Optional[str]]:
+    """Return where clip, skeleton and inertial file of a recording are, wherever the command was started.
+
+    Links are followed to the folder of a file, not from its own name to another: what it leads to may change.
+    """
+    return [name and _place(name) for name in (item.clip, item.skeleton, item.inertial)]
 
 
-def _drawn(row: Mapping[str, Any]) -> List[str]:
-    """Return the files that were drawn of a recording."""
-    return [name for name in (row.get("video"), row.get("timeline")) if name]
+def _place(name: str) -> str:
+    return os.path.join(os.path.realpath(os.path.dirname(name) or os.curdir), os.path.basename(name))
 
 
-def _name(values: Mapping[str, Any]) -> str:
+def _name(item: Item) -> str:
     """Return what tells one recording from another: its files, however they were written."""
-    given = (values.get(name) for name in ("clip", "skeleton", "inertial"))
-    return json.dumps([name and os.path.abspath(name) for name in given])
+    return json.dumps(places(item))
+
+
+def _name_before(item: Item) -> str:
+    """Return what earlier versions noted as `_name`, where links to folders were not followed."""
+    return json.dumps([name and os.path.abspath(name) for name in vars(item).values()])
+
+
+def _by_recording(rows: Sequence[Dict[str, Any]], given: Mapping[str, Item]) -> Dict[str, Dict[str, Any]]:
+    """Return rows by the name of their recording.
+
+    Those of earlier versions do not say which folder their names are seen from: it is this one, or else any from which
+    they lead to one recording alone that is given, by files that have not changed.
+    """
+    of_files: Dict[str, List[str]] = {}
+    if any("places" not in row for row in rows):
+        for name, item in given.items():
+            of_files.setdefault(json.dumps(stamps(item)), []).append(name)
+    found = {}
+    for row in rows:
+        item = Item(row.get("clip"), row.get("skeleton"), row.get("inertial"))
+        name = json.dumps(row["places"]) if "places" in row else _name(item)
+        if "places" not in row and name not in given:
+            same = [other for other in of_files.get(json.dumps(row.get("files")), ()) if _may_be(item, given[other])]
+            name = same[0] if len(same) == 1 else name
+        found[name] = row
+    return found
+
+
+def _may_be(item: Item, given: Item) -> bool:
+    """Return whether the files of a recording, seen from another folder, can be those that are given."""
+    tails = [name and os.path.normpath(name).split(os.pardir + os.sep)[-1] for name in vars(item).values()]
+    return all(
+        (tail is None) == (place is None) and (place is None or place.endswith(os.sep + str(tail)))
+        for tail, place in zip(tails, places(given))
+    )
 
 
 def _parse(line: str) -> Optional[Dict[str, Any]]:

@@ -3,7 +3,8 @@
 A source that is **live** does not wait for whoever reads it: cameras, network streams, and files that are played at
 their own rate. From the others every frame is read, as fast as it is wanted.
 
-The time of a frame is the file's own, so that a variable rate is what it is; of a camera it is when the frame came.
+The time of a frame is the file's own (`edge.clock`), so that a variable rate is what it is; of a camera it is when the
+frame came.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import cv2
 import numpy as np
 
 from edge.checks import check_frames
+from edge.clock import USUAL_RATE_HZ, FrameClock
 from edge.errors import EdgeError
 from edge.media import existing_file, open_capture, rate_of, read_depth, retrieve_rgb
 from edge.sampling import Entries
@@ -114,10 +116,11 @@ class VideoFileSource:
         self.live = real_time
         self._given_hz = rate_hz
         self.rate_hz = rate_hz or rate_of(self._capture)
-        self._step_s = 1 / (self.rate_hz or 30.0)
+        self._step_s = 1 / (self.rate_hz or USUAL_RATE_HZ)
         self.duration_s = self._duration_s()
         self._pace = _Pace(1 / self._step_s) if real_time else None
-        self._time_s: Optional[float] = None
+        self._clock = FrameClock(rate_of(self._capture), rate_hz)
+        self._any_frame = False
 
     def _duration_s(self) -> Optional[float]:
         """Return what the header says; where it counts no frames, OpenCV's count is the duration times its rate."""
@@ -133,29 +136,20 @@ class VideoFileSource:
         captured_s = self._pace.wait() if self._pace else time.perf_counter()
         started_s = time.perf_counter()
         if not self._capture.grab():
-            if self._time_s is None:
+            if not self._any_frame:
                 raise EdgeError(f"{self._path} has no frame that can be decoded; it is empty or damaged")
             return None
-        self._time_s = self._next_time_s()
+        self._any_frame = True
+        time_s = self._clock.next(self._capture.get(cv2.CAP_PROP_POS_MSEC))
         grabbed_s = time.perf_counter()
         if self._pace:
-            captured_s = self._pace.arrived(self._time_s, captured_s)
+            captured_s = self._pace.arrived(time_s, captured_s)
         image = retrieve_rgb(self._capture)
         if image is None:
             return None
         waited_s = max(0.0, captured_s - grabbed_s)
         decode_ms = (time.perf_counter() - started_s - waited_s) * 1000
-        return Frame(image, self._time_s, captured_s, decode_ms)
-
-    def _next_time_s(self) -> float:
-        """Return the file's own time of the frame; where that does not go on, one step after the last."""
-        if self._time_s is None:
-            self._first_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            return 0.0
-        if self._given_hz:
-            return self._time_s + self._step_s
-        time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 - self._first_s
-        return time_s if math.isfinite(time_s) and time_s > self._time_s else self._time_s + self._step_s
+        return Frame(image, time_s, captured_s, decode_ms)
 
     def reopen(self) -> bool:
         return False

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from edge.annotate import annotate
 from edge.drawn import TIMELINE_SUFFIX, VIDEO_SUFFIX
 from edge.events import Ended, Predicted
+from edge.files import unfinished
 from edge.items import Item
 from edge.outputs import LookRecorder
 from edge.recognizer import ActionRecognizer
@@ -28,7 +29,8 @@ def visualize(
 ) -> Optional[Dict[str, Any]]:
     """Write NAME.mp4 and NAME.png of a recording.
 
-    The video gets its name when it is complete. A recording that is shorter than a window has no timeline.
+    The video gets its name when it is complete; half of one that a killed process left is removed. A recording that is
+    shorter than a window has no timeline.
 
     Args:
       recognizer: what predicts.
@@ -45,8 +47,8 @@ def visualize(
       EdgeError: if the recording cannot be read or the files cannot be written.
     """
     video, timeline = (target.with_name(target.name + suffix) for suffix in (VIDEO_SUFFIX, TIMELINE_SUFFIX))
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.mp4")
-    recorder = LookRecorder(unfinished)
+    half = unfinished(target, VIDEO_SUFFIX)
+    recorder = LookRecorder(half)
     predictions: List[Predicted] = []
     ended: List[Ended] = []
     try:
@@ -70,9 +72,9 @@ def visualize(
             return None
         if predictions:
             write_timeline(timeline, predictions, ended, options.rule.threshold)
-        os.replace(str(unfinished), str(video))
+        os.replace(str(half), str(video))
     finally:
-        if unfinished.exists():
-            unfinished.unlink()
+        if half.exists():
+            half.unlink()
     events = [{"action": e.action, "start_s": e.start_s, "stop_s": e.stop_s, "confidence": e.confidence} for e in ended]
     return {"video": str(video), "timeline": str(timeline) if predictions else None, "events": events}

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 import edge
-from edge import ActionRecognizer, predict
+from edge import ActionRecognizer, media, predict
 from edge.events import Ended, Latency, Predicted
 from edge.items import Item
 from edge.media import read_video
@@ -236,6 +237,46 @@ def test_a_recording_is_the_same_however_its_path_is_written(make_bundle, write_
     assert len(rows_of(tmp_path / "out")[1]) == 1
 
 
+@pytest.mark.parametrize("version", ["now", "before"])
+def test_a_recording_is_the_same_from_another_folder(make_bundle, write_video, tmp_path, monkeypatch, capsys, version):
+    """Rows of earlier versions lack the places; both recordings are called clip.avi."""
+    arguments = [f"--bundle={make_bundle('rgb')}", "--visualize"]
+    for name in ("one", "two"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        write_video(frames=60 if name == "one" else 70).rename(tmp_path / name / "clip.avi")
+    report = tmp_path / "out" / "report.jsonl"
+    monkeypatch.chdir(tmp_path)
+    assert predict.main([*arguments, "one/clip.avi", "--output=out"]) == 0
+    if version == "before":
+        head, row = rows_of(tmp_path / "out")
+        kept = {key: value for key, value in row[0].items() if key != "places"}
+        report.write_text(json.dumps(head) + "\n" + json.dumps(kept) + "\n")
+    made = []
+    real = predict.predict_files
+    monkeypatch.setattr(predict, "predict_files", lambda r, item, a: made.append(item.clip) or real(r, item, a))
+    monkeypatch.chdir(tmp_path / "one" / "deep")
+    assert predict.main([*arguments, "../clip.avi", "../../two/clip.avi", "--output=../../out"]) == 0
+    assert made == ["../../two/clip.avi"]
+    first, second = rows_of(tmp_path / "out")[1]
+    assert (first["clip"], second["clip"]) == ("one/clip.avi", "../../two/clip.avi")
+    assert first["video"].startswith("../../out/") and Path(first["video"]).is_file()
+
+
+def test_a_recording_is_the_same_by_a_link_to_its_folder(make_bundle, write_video, tmp_path):
+    """Also to what was drawn by an earlier version, which noted the link."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_video(frames=60).rename(tmp_path / "real" / "clip.avi")
+    arguments = [f"--bundle={make_bundle('rgb')}", "--visualize", f"--output={tmp_path / 'out'}"]
+    real, link = (str(tmp_path / folder / "clip.avi") for folder in ("real", "link"))
+    assert predict.main([*arguments, link]) == 0 == predict.main([*arguments, real])
+    assert [row["clip"] for row in rows_of(tmp_path / "out")[1]] == [link]
+    noted = {"name": "clip", "of": json.dumps([link, None, None])}
+    (tmp_path / "out" / ".drawn.jsonl").write_text(json.dumps(noted) + "\n")
+    os.utime(real, (1, 1))
+    assert predict.main([*arguments, link]) == 0
+
+
 def test_a_name_that_is_not_utf_8_is_one_bad_row(make_bundle, write_video, tmp_path, run_python):
     folder = write_video("good.avi").parent / "videos"
     folder.mkdir()
@@ -292,6 +333,60 @@ def test_a_signal_ends_after_whole_rows_and_the_next_run_goes_on(make_bundle, wr
     assert 1 <= len(rows) < 30 and f"{len(rows)} of 30: {len(rows)} predicted" in said
     assert sorted(path.name for path in out.glob("*.mp4")) == [f"{i:02}.mp4" for i in range(len(rows))]
     assert [path.name for path in out.glob(".*")] == [".drawn.jsonl"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_breaks_off_a_long_recording_and_keeps_the_rows_before_it(
+    make_bundle, write_video, tmp_path, monkeypatch, capsys, number
+):
+    """The second file takes a minute to read."""
+    clips = [write_video("a.avi"), write_video("long.avi"), write_video("z.avi")]
+    real = media.open_capture
+
+    class Long:
+        def grab(self):
+            if not reading:
+                threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
+                reading.append(time.monotonic())
+            time.sleep(0.02)
+            return time.monotonic() < reading[0] + 60
+
+        def get(self, key):
+            return 0.0
+
+    reading = []
+    monkeypatch.setattr(media, "open_capture", lambda path: Long() if "long" in path else real(path))
+    arguments = [f"--bundle={make_bundle('rgb')}", *map(str, clips), f"--output={tmp_path / 'out'}", "--json"]
+    assert predict.main(arguments) == 128 + number
+    assert time.monotonic() - reading[0] < 20
+    printed = [json.loads(line)["clip"] for line in capsys.readouterr().out.splitlines()]
+    assert printed == [row["clip"] for row in rows_of(tmp_path / "out")[1]] == [str(clips[0])]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a process cannot be asked for by its number")
+def test_what_a_killed_run_left_half_is_removed_by_the_next_and_nothing_else_is(make_bundle, write_video, tmp_path):
+    clip, out = write_video("a[1].avi", frames=400, size=(640, 480)), tmp_path / "out"
+    command = [f"--bundle={make_bundle('rgb')}", str(clip), f"--output={out}", "--visualize"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(edge.__file__).parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-m", "edge.predict", *command], env=environment, stdout=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not list(out.glob(".a*.mp4")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+    left = out / f".a[1].{process.pid}.mp4"
+    living, others = (
+        out / f".a[1].{os.getppid()}.mp4",
+        [out / name for name in (".a[1].x.mp4", f".b.{process.pid}.mp4")],
+    )
+    for path in (living, *others):
+        path.write_bytes(b"mine")
+    (out / f".report.jsonl.{process.pid}.tmp").write_text("half")
+    assert left.is_file()
+    assert predict.main(command) == 0
+    kept = sorted([".drawn.jsonl", *(path.name for path in (living, *others))])
+    assert sorted(path.name for path in out.glob(".*")) == kept and (out / "a[1].mp4").is_file()
 
 
 def test_a_signal_between_the_video_and_its_row_leaves_both(make_bundle, videos, tmp_path, monkeypatch):

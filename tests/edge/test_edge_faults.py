@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import edge
-from edge import ActionRecognizer
+from edge import ActionRecognizer, live, predict
 from edge.events import Predicted
 from edge.items import Item
 from edge.media import read_video
@@ -158,11 +158,12 @@ def test_a_header_that_promises_the_unit_of_its_times_is_not_believed(encode):
     times_ms = [round(i * 1000 / 30) + (-6, 0, 6)[i % 3] for i in range(90)]
     path = encode("a.mkv", pictures(90), "ffv1", "bgr0", times_ms, rate=1000)
     recording = read_video(path)
-    assert recording.time_s is None and recording.rate_hz == pytest.approx(30, rel=0.01)
+    assert recording.rate_hz == pytest.approx(30, rel=0.01)
     source = VideoFileSource(path)
     assert source.rate_hz is None
     times_s = [frame.time_s for frame in iter(source.read, None)]
     np.testing.assert_allclose(times_s, (np.array(times_ms) - times_ms[0]) / 1000, atol=1.5e-3)
+    np.testing.assert_array_equal(times_s, recording.time_s)
 
 
 def test_a_rate_that_is_given_is_that_of_a_stream_as_well(write_video, make_bundle):
@@ -292,3 +293,14 @@ def test_a_recording_of_a_variable_rate_is_predicted_by_its_own_times_unless_a_r
     for rate_hz, expected in ((None, by_times), (20.0, by_rate)):
         rates_hz = {"frame": rate_hz, "skeleton": None, "inertial": None}
         assert predict_files(recognizer, Item(str(path), None, None), rates_hz).top5 == expected.top5
+
+
+def test_a_drawn_video_lasts_as_long_as_its_recording_with_its_pauses(encode, make_bundle, tmp_path):
+    times_ms = [40 * i + 4000 * (i >= 50) + 2500 * (i >= 75) for i in range(100)]
+    path, out = encode("a.mkv", pictures(100), "mpeg4", "yuv420p", times_ms, rate=25), tmp_path / "out"
+    assert predict.main([f"--bundle={make_bundle('rgb')}", str(path), f"--output={out}", "--visualize"]) == 0
+    record = ["--every_frame", f"--record={tmp_path / 'live.mp4'}"]
+    assert live.main([f"--bundle={tmp_path / 'bundle_rgb'}", f"--source={path}", *record]) == 0
+    for video in (out / "a.mp4", tmp_path / "live.mp4"):
+        drawn = read_video(video)
+        assert (len(drawn.values) - 1) / drawn.rate_hz == pytest.approx(times_ms[-1] / 1000, abs=0.05)

@@ -52,6 +52,21 @@ def test_json_lines_are_the_events_of_the_stream(make_bundle, write_video, capsy
     assert "precision fp32: " in captured.err and "capture to result" in captured.err
 
 
+@pytest.mark.parametrize("output", ["--every_frame", "--jsonl=-", "--jsonl=LINES", "--record=VIDEO"])
+def test_a_recording_that_fills_no_window_is_said_on_stderr_with_what_to_do(
+    make_bundle, write_video, tmp_path, run_python, output
+):
+    clip, output = write_video(frames=3), output.replace("LINES", "l.jsonl").replace("VIDEO", "v.mp4")
+    done = run_python("-m", "edge.live", f"--bundle={make_bundle('rgb')}", f"--source={clip}", output)
+    said = done.stderr.splitlines()[-1]
+    assert done.returncode == 0 and said.startswith(f"{clip}: nothing could be recognised: 3 frames in 0.1 s do not")
+    assert "a window of 4 frames in 2.2 s" in said and "edge.predict takes a recording of any length" in said
+    if output == "--jsonl=-":
+        assert [json.loads(line)["kind"] for line in done.stdout.splitlines()] == ["notice"]
+    else:
+        assert said == done.stderr.strip() and "frames looked at" in done.stdout
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_the_recorded_video_lasts_as_long_as_the_source(make_bundle, write_video, tmp_path, capsys, suffix):
     folder, clip = make_bundle("rgb", "skeleton"), write_video(frames=60, rate_hz=15.0, colour=flicker)
@@ -225,6 +240,22 @@ def test_the_recorder_fills_what_was_dropped_and_cuts_long_gaps(tmp_path):
         recorder.write(time_s, np.zeros((48, 64, 3), np.uint8))
     recorder.close()
     assert len(read_video(tmp_path / "a.avi").values) == 5 + 2
+
+
+@pytest.mark.parametrize("pause_s, lasts_s", [(3.0, 3.0), (29.0, 29.0), (31.0, 0.1)])
+def test_what_comes_after_a_pause_has_its_time_in_the_video(tmp_path, pause_s, lasts_s):
+    recorder = VideoRecorder(tmp_path / "a.avi", 10.0)
+    for time_s in (0.0, 0.1, 0.2, 0.2 + pause_s, 0.3 + pause_s):
+        recorder.write(time_s, np.full((48, 64, 3), 255 if time_s == 0.2 + pause_s else 0, np.uint8))
+    recorder.close()
+    white = [i for i, frame in enumerate(read_video(tmp_path / "a.avi").values) if frame.mean() > 128]
+    assert white == [round(10 * (0.2 + lasts_s))]
+
+
+def test_each_picture_has_its_time_along_the_lower_edge():
+    frames = [Frame(np.zeros((480, 640, 3), np.uint8), time_s, 0.0, 0.0) for time_s in (1.0, 1.0, 2.0)]
+    first, same, later = (annotate(Look(frame, None, None, 30.0), None) for frame in frames)
+    assert (first == same).all() and np.argwhere(first != later)[:, 0].min() > 450
 
 
 @pytest.mark.parametrize("rate_hz", [29.97, 59.94, 65.539, 119.873, 234.707])
