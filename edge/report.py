@@ -52,7 +52,7 @@ class Report:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             given = {_name(item): item for item in items}
-            there = self._read(head, given)
+            there = self._read(head)
             self._drawn = {Path(row[key]).stem: name for name, row in there.items() for key in _DRAWN if row.get(key)}
             self._drawn.update(read_drawn(folder))
             kept = {name: row for name, row in there.items() if name in given and self._holds(row, given[name])}
@@ -64,8 +64,8 @@ class Report:
             where = folder if folder.exists() and not folder.is_dir() else self._path
             raise EdgeError(f"{where} cannot be written: {_reason(where, error)}") from None
 
-    def _read(self, head: Mapping[str, Any], given: Mapping[str, Item]) -> Dict[str, Dict[str, Any]]:
-        """Return the rows that are there, by recording; `given` are the recordings of this run."""
+    def _read(self, head: Mapping[str, Any]) -> Dict[str, Dict[str, Any]]:
+        """Return the rows that are there, by recording."""
         if not self._path.is_file():
             return {}
         lines = [_parse(line) for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines()]
@@ -79,7 +79,7 @@ class Report:
                 f"{self._path} was made with {_difference(different[0], was, now)}\n"
                 f"  Give another --output, or remove the file"
             )
-        return _by_recording([row for row in lines[1:] if row is not None], given)
+        return {json.dumps(row.get("places")): row for row in lines[1:] if row is not None}
 
     def _holds(self, row: Mapping[str, Any], item: Item) -> bool:
         """Return whether a row is a prediction of a recording as its files are, and what was drawn is still there."""
@@ -110,7 +110,6 @@ class Report:
           EdgeError: if a file is there that shows another recording, or that was not drawn here at all.
         """
         folder, of, shows = self._path.parent, _name(item), self._drawn.get(name)
-        shows = of if shows == _name_before(item) else shows
         for path in (folder / (name + suffix) for suffix in (VIDEO_SUFFIX, TIMELINE_SUFFIX)):
             if path.exists() and shows is None:
                 raise EdgeError(f"{path} is there already and was not drawn here; give another --output, or move it")
@@ -157,41 +156,6 @@ def _place(name: str) -> str:
 def _name(item: Item) -> str:
     """Return what tells one recording from another: its files, however they were written."""
     return json.dumps(places(item))
-
-
-def _name_before(item: Item) -> str:
-    """Return what earlier versions noted as `_name`, where links to folders were not followed."""
-    return json.dumps([name and os.path.abspath(name) for name in vars(item).values()])
-
-
-def _by_recording(rows: Sequence[Dict[str, Any]], given: Mapping[str, Item]) -> Dict[str, Dict[str, Any]]:
-    """Return rows by the name of their recording.
-
-    Those of earlier versions do not say which folder their names are seen from: it is this one, or else any from which
-    they lead to one recording alone that is given, by files that have not changed.
-    """
-    of_files: Dict[str, List[str]] = {}
-    if any("places" not in row for row in rows):
-        for name, item in given.items():
-            of_files.setdefault(json.dumps(stamps(item)), []).append(name)
-    found = {}
-    for row in rows:
-        item = Item(row.get("clip"), row.get("skeleton"), row.get("inertial"))
-        name = json.dumps(row["places"]) if "places" in row else _name(item)
-        if "places" not in row and name not in given:
-            same = [other for other in of_files.get(json.dumps(row.get("files")), ()) if _may_be(item, given[other])]
-            name = same[0] if len(same) == 1 else name
-        found[name] = row
-    return found
-
-
-def _may_be(item: Item, given: Item) -> bool:
-    """Return whether the files of a recording, seen from another folder, can be those that are given."""
-    tails = [name and os.path.normpath(name).split(os.pardir + os.sep)[-1] for name in vars(item).values()]
-    return all(
-        (tail is None) == (place is None) and (place is None or place.endswith(os.sep + str(tail)))
-        for tail, place in zip(tails, places(given))
-    )
 
 
 def _parse(line: str) -> Optional[Dict[str, Any]]:

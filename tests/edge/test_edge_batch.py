@@ -237,20 +237,14 @@ def test_a_recording_is_the_same_however_its_path_is_written(make_bundle, write_
     assert len(rows_of(tmp_path / "out")[1]) == 1
 
 
-@pytest.mark.parametrize("version", ["now", "before"])
-def test_a_recording_is_the_same_from_another_folder(make_bundle, write_video, tmp_path, monkeypatch, capsys, version):
-    """Rows of earlier versions lack the places; both recordings are called clip.avi."""
+def test_a_recording_is_the_same_from_another_folder(make_bundle, write_video, tmp_path, monkeypatch):
+    """Another one has the same name there."""
     arguments = [f"--bundle={make_bundle('rgb')}", "--visualize"]
     for name in ("one", "two"):
         (tmp_path / name / "deep").mkdir(parents=True)
         write_video(frames=60 if name == "one" else 70).rename(tmp_path / name / "clip.avi")
-    report = tmp_path / "out" / "report.jsonl"
     monkeypatch.chdir(tmp_path)
     assert predict.main([*arguments, "one/clip.avi", "--output=out"]) == 0
-    if version == "before":
-        head, row = rows_of(tmp_path / "out")
-        kept = {key: value for key, value in row[0].items() if key != "places"}
-        report.write_text(json.dumps(head) + "\n" + json.dumps(kept) + "\n")
     made = []
     real = predict.predict_files
     monkeypatch.setattr(predict, "predict_files", lambda r, item, a: made.append(item.clip) or real(r, item, a))
@@ -263,7 +257,6 @@ def test_a_recording_is_the_same_from_another_folder(make_bundle, write_video, t
 
 
 def test_a_recording_is_the_same_by_a_link_to_its_folder(make_bundle, write_video, tmp_path):
-    """Also to what was drawn by an earlier version, which noted the link."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     write_video(frames=60).rename(tmp_path / "real" / "clip.avi")
@@ -271,10 +264,6 @@ def test_a_recording_is_the_same_by_a_link_to_its_folder(make_bundle, write_vide
     real, link = (str(tmp_path / folder / "clip.avi") for folder in ("real", "link"))
     assert predict.main([*arguments, link]) == 0 == predict.main([*arguments, real])
     assert [row["clip"] for row in rows_of(tmp_path / "out")[1]] == [link]
-    noted = {"name": "clip", "of": json.dumps([link, None, None])}
-    (tmp_path / "out" / ".drawn.jsonl").write_text(json.dumps(noted) + "\n")
-    os.utime(real, (1, 1))
-    assert predict.main([*arguments, link]) == 0
 
 
 def test_a_name_that_is_not_utf_8_is_one_bad_row(make_bundle, write_video, tmp_path, run_python):
