@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -59,7 +60,10 @@ def test_a_recording_that_fills_no_window_is_said_on_stderr_with_what_to_do(
     clip, output = write_video(frames=3), output.replace("LINES", "l.jsonl").replace("VIDEO", "v.mp4")
     done = run_python("-m", "edge.live", f"--bundle={make_bundle('rgb')}", f"--source={clip}", output)
     said = done.stderr.splitlines()[-1]
-    assert done.returncode == 0 and said.startswith(f"{clip}: nothing could be recognised: 3 frames in 0.1 s do not")
+    assert done.returncode == 0
+    # Without --every_frame it is watched like a camera, and a busy machine may miss one.
+    frames = "3" if output == "--every_frame" else "[123]"
+    assert re.match(rf"{re.escape(str(clip))}: nothing could be recognised: {frames} frames in 0\.\d s do not", said)
     assert "a window of 4 frames in 2.2 s" in said and "edge.predict takes a recording of any length" in said
     if output == "--jsonl=-":
         assert [json.loads(line)["kind"] for line in done.stdout.splitlines()] == ["notice"]

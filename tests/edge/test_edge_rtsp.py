@@ -70,6 +70,8 @@ def test_a_camera_that_breaks_off_is_watched_again(make_bundle, edit_bundle, imp
                 stop.set()
         assert camera.plays >= 2
     timer.cancel()
+    # A busy machine may widen the stride, and say so in between.
+    events = [event for event in events if not (isinstance(event, Notice) and event.about == "stride")]
     texts = [event.text for event in events if isinstance(event, Notice)]
     assert ["is lost" in texts[0], "is back" in texts[1]] == [True, True]
     kinds = [type(event) for event in events]
