@@ -23,7 +23,7 @@ _FINE_RATE_HZ = 65.0
 _CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 _USUAL_RATE_HZ = 30.0  # of a video whose source does not know its own
 _COUNT_TOLERANCE = 2  # .mkv knows how long it is, not how many pictures it has
-LONGEST_PAUSE_S = 5.0  # a longer one is cut out: nothing is looked at while a pause is written
+LONGEST_PAUSE_S = 1.0  # a longer one is cut out: nothing is looked at while it is written, which makes the next one
 
 
 class VideoRecorder:

@@ -296,7 +296,7 @@ def test_a_recording_of_a_variable_rate_is_predicted_by_its_own_times_unless_a_r
 
 
 def test_a_drawn_video_lasts_as_long_as_its_recording_with_its_pauses(encode, make_bundle, tmp_path):
-    times_ms = [40 * i + 4000 * (i >= 50) + 2500 * (i >= 75) for i in range(100)]
+    times_ms = [40 * i + 800 * (i >= 50) + 500 * (i >= 75) for i in range(100)]
     path, out = encode("a.mkv", pictures(100), "mpeg4", "yuv420p", times_ms, rate=25), tmp_path / "out"
     assert predict.main([f"--bundle={make_bundle('rgb')}", str(path), f"--output={out}", "--visualize"]) == 0
     record = ["--every_frame", f"--record={tmp_path / 'live.mp4'}"]

@@ -246,7 +246,7 @@ def test_the_recorder_fills_what_was_dropped_and_cuts_long_gaps(tmp_path):
     assert len(read_video(tmp_path / "a.avi").values) == 5 + 2
 
 
-@pytest.mark.parametrize("pause_s, lasts_s", [(3.0, 3.0), (4.5, 4.5), (5.5, 0.1)])
+@pytest.mark.parametrize("pause_s, lasts_s", [(0.5, 0.5), (0.9, 0.9), (1.2, 0.1)])
 def test_what_comes_after_a_pause_has_its_time_in_the_video(tmp_path, pause_s, lasts_s):
     recorder = VideoRecorder(tmp_path / "a.avi", 10.0)
     for time_s in (0.0, 0.1, 0.2, 0.2 + pause_s, 0.3 + pause_s):
