@@ -14,6 +14,7 @@ from typing import Any, Mapping, Optional, TextIO
 import cv2
 import numpy as np
 
+from edge.clock import USUAL_RATE_HZ
 from edge.errors import EdgeError, suggestion
 from edge.files import written
 from edge.media import check_name, open_capture
@@ -21,7 +22,6 @@ from edge.runtime import Look
 
 _FINE_RATE_HZ = 65.0
 _CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
-_USUAL_RATE_HZ = 30.0  # of a video whose source does not know its own
 _COUNT_TOLERANCE = 2  # .mkv knows how long it is, not how many pictures it has
 LONGEST_PAUSE_S = 1.0  # a longer one is cut out: nothing is looked at while it is written, which makes the next one
 
@@ -112,7 +112,7 @@ class LookRecorder:
     def write(self, look: Look, picture: np.ndarray) -> None:
         """Take the picture of a frame, (H, W, 3) uint8 BGR."""
         if self._recorder is None:  # only now the rate of the source is known
-            self._recorder = VideoRecorder(self._path, look.source_rate_hz or _USUAL_RATE_HZ)
+            self._recorder = VideoRecorder(self._path, look.source_rate_hz or USUAL_RATE_HZ)
         self._recorder.write(look.frame.time_s, picture)
 
     def close(self) -> None:

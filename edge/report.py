@@ -55,9 +55,12 @@ class Report:
             there = self._read(head)
             self._drawn = {Path(row[key]).stem: name for name, row in there.items() for key in _DRAWN if row.get(key)}
             self._drawn.update(read_drawn(folder))
-            kept = {name: row for name, row in there.items() if name in given and self._holds(row, given[name])}
-            others = {name: row for name, row in there.items() if name not in given}
-            self._rows = {**others, **{name: {**row, **self._drawn_here(row)} for name, row in kept.items()}}
+            self._rows = {}
+            for name, row in there.items():
+                if name not in given:
+                    self._rows[name] = row
+                elif self._holds(row, given[name]):
+                    self._rows[name] = {**row, **self._drawn_here(row)}
             self._rewrite(head)
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close
         except OSError as error:
@@ -79,7 +82,7 @@ class Report:
                 f"{self._path} was made with {_difference(different[0], was, now)}\n"
                 f"  Give another --output, or remove the file"
             )
-        return {json.dumps(row.get("places")): row for row in lines[1:] if row is not None}
+        return {_name_of_row(row): row for row in lines[1:] if row is not None}
 
     def _holds(self, row: Mapping[str, Any], item: Item) -> bool:
         """Return whether a row is a prediction of a recording as its files are, and what was drawn is still there."""
@@ -156,6 +159,13 @@ def _place(name: str) -> str:
 def _name(item: Item) -> str:
     """Return what tells one recording from another: its files, however they were written."""
     return json.dumps(places(item))
+
+
+def _name_of_row(row: Mapping[str, Any]) -> str:
+    """Return `_name` of the recording of a row; one that does not say where the files are is seen from here."""
+    return (
+        json.dumps(row["places"]) if "places" in row else _name(Item(*map(row.get, ("clip", "skeleton", "inertial"))))
+    )
 
 
 def _parse(line: str) -> Optional[Dict[str, Any]]:

@@ -115,11 +115,12 @@ class VideoFileSource:
         self._capture = open_capture(str(self._path))
         self.live = real_time
         self._given_hz = rate_hz
-        self.rate_hz = rate_hz or rate_of(self._capture)
+        header_hz = rate_of(self._capture)
+        self.rate_hz = rate_hz or header_hz
         self._step_s = 1 / (self.rate_hz or USUAL_RATE_HZ)
         self.duration_s = self._duration_s()
         self._pace = _Pace(1 / self._step_s) if real_time else None
-        self._clock = FrameClock(rate_of(self._capture), rate_hz)
+        self._clock = FrameClock(header_hz, rate_hz)
         self._any_frame = False
 
     def _duration_s(self) -> Optional[float]:

@@ -256,6 +256,19 @@ def test_a_recording_is_the_same_from_another_folder(make_bundle, write_video, t
     assert first["video"].startswith("../../out/") and Path(first["video"]).is_file()
 
 
+def test_rows_that_do_not_say_where_their_files_are_stay_and_are_gone_on_with(make_bundle, videos, tmp_path):
+    out = tmp_path / "out"
+    arguments = [f"--bundle={make_bundle('rgb')}", f"--output={out}"]
+    clips = [str(videos / name) for name in ("a.avi", "b.mp4")]
+    assert predict.main([*arguments, *clips]) == 0
+    head, rows = rows_of(out)
+    for row in rows:
+        del row["places"]
+    (out / "report.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (head, *rows)))
+    assert predict.main([*arguments, clips[0]]) == 0
+    assert rows_of(out)[1] == rows
+
+
 def test_a_recording_is_the_same_by_a_link_to_its_folder(make_bundle, write_video, tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")

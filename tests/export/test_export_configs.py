@@ -72,7 +72,7 @@ def network(name: str) -> Network:
     return Network(model, inputs, clips, logits)
 
 
-# Which opsets each network is exported at; HARTX_OPSETS=all has all of them, and takes a quarter of an hour more.
+# Which opsets each network is exported at; HARTX_OPSETS=all has all of them, and takes ten minutes.
 SOME_OPSETS = OPSETS if os.environ.get("HARTX_OPSETS") == "all" else (OPSETS[0], Options().opset, OPSETS[-1])
 
 
