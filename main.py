@@ -4,6 +4,8 @@ python main.py --config=configs/fusion.py                        train, then tes
 python main.py --config=configs/skeleton.py --config.num_epochs=50 --workdir=runs/a
 python main.py --config=configs/rgb.py:small --config.dataset.name=video_folder --config.dataset.raw_dir=CLIPS
 python main.py --config=configs/prune.py --config.prune.workdir=runs/a --workdir=runs/b      a smaller one of it
+python main.py --config=configs/finetune.py --config.finetune.workdir=runs/a --config.dataset.raw_dir=CLIPS \
+  --config.dataset.name=video_folder --workdir=runs/c            its network, with your own actions
 python main.py --workdir=runs/a                                  go on with a run
 python main.py --workdir=runs/a --mode=evaluate                  test it again
 """
@@ -42,6 +44,7 @@ def main(argv: list[str]) -> None:
     # Imported here, so that --help and a mistyped flag answer at once.
     from hartx import config as configs
     from hartx.evaluate import evaluate, is_tested
+    from hartx.finetuning import finetuned_config
     from hartx.pruning.start import pruned_config
     from hartx.train import train
 
@@ -53,6 +56,8 @@ def main(argv: list[str]) -> None:
         config = configs.load(workdir)
     elif "prune" in config:
         config = pruned_config(config, workdir)
+    elif "finetune" in config:
+        config = finetuned_config(config, workdir)
     if _MODE.value == "train":
         train(config, workdir)
     if _MODE.value == "evaluate" or not is_tested(config, workdir):

@@ -126,7 +126,7 @@ def _with_lists(value: Any) -> Any:
 
 def check(config: ConfigDict) -> None:
     """Raise HartxError for a value no run can use."""
-    if "streams" not in config:  # configs/prune.py, whose other fields come from the run that is pruned
+    if "streams" not in config:  # configs/prune.py or finetune.py, whose other fields come from that run
         raise HartxError(f"config {config.name} only changes a finished run; start it with python main.py --config=...")
     flat = flatten(config)
     checked = (*_CHOICES, *_AT_LEAST, *_ABOVE_0, *_LENGTHS, *_SHARES)

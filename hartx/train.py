@@ -1,6 +1,6 @@
 """The training loop.
 
-A run that prunes another one (`hartx.pruning`) differs in its first state only.
+A run that begins with the network of another (`hartx.source_run`) differs in its first state only.
 
 A run resumes in this order: config.json is compared, the recordings are opened and compared, the newest
 checkpoint puts back parameters, BatchNorm statistics, optimiser, average and step, the batches begin after that
@@ -20,6 +20,7 @@ import jax
 from ml_collections import ConfigDict
 
 from hartx import config as configs
+from hartx import finetuning
 from hartx import run as runs
 from hartx.calibration import forget_temperature
 from hartx.checkpoint import Checkpoints
@@ -32,7 +33,7 @@ from hartx.mesh import Devices, make_devices
 from hartx.plots import draw_training_curves
 from hartx.pretraining import stream_config, stream_workdir, with_trained_streams
 from hartx.progress import TrainingProgress
-from hartx.pruning.start import first_state
+from hartx.pruning import start as pruning
 from hartx.train_step import TrainState, train_step
 
 _log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ def train(config: ConfigDict, workdir: Path) -> None:
     recordings = open_recordings(config)
     length = runs.run_length(config, recordings)
     runs.check_record(workdir, length, recordings)
+    if "finetune" in config and not (workdir / "run.json").exists():
+        finetuning.check_source(config, recordings)
     if runs.is_finished(workdir):
         _log.info("the run in %s is finished", workdir)
         return
@@ -102,7 +105,9 @@ def _learn(
         forget_temperature(workdir)
         checkpoints.forget_best_after(start_step)
     if "prune" in config and not start_step:
-        state = first_state(config, workdir, state)
+        state = pruning.first_state(config, workdir, state)
+    if "finetune" in config and not start_step:
+        state = finetuning.first_state(config, recordings.labels, state)
     state = devices.put_replicated(state)
     if start_step:
         state = checkpoints.restore(state)

@@ -27,6 +27,7 @@ from hartx.pruning.record import PLAN_FILE, measured, read_plan
 from hartx.pruning.structure import STEM, Structure, read_structure
 from hartx.pruning.surgery import keep_channels
 from hartx.run import Run, load_run, recordings_of
+from hartx.source_run import changed_config, source_folder
 from hartx.summary import model_costs
 from hartx.train_step import TrainState, split_model
 
@@ -53,15 +54,10 @@ def pruned_config(config: ConfigDict, workdir: Path) -> ConfigDict:
         a run that prunes nothing, or the shares to be kept cannot be met.
     """
     budget = _budget(config)
-    folder = _source_folder(config, workdir)
+    folder = source_folder(config, "prune", workdir)
     run = load_run(folder)
     stream = video_stream(run)
-    changed = run.config.copy_and_resolve_references()
-    changed.update({key: value for key, value in config.items() if key not in ("name", "prune")})
-    changed.name = f"{run.config.name}_pruned"
-    changed.pretraining = ConfigDict()  # what it left alone has to adapt now
-    changed.prune = config.prune.copy_and_resolve_references()
-    changed.prune.workdir = str(folder)
+    changed = changed_config(run.config, config, "prune", folder)
     configs.check(changed)
     if not (workdir / "config.json").exists():
         plan = _plan(run, stream, budget)
@@ -118,15 +114,6 @@ def _budget(config: ConfigDict) -> Budget:
         if not 0 < config.prune[field] <= 1:
             raise HartxError(f"config.prune.{field}={config.prune[field]} was given; 0 < value <= 1 is expected")
     return Budget(config.prune.keep_parameters, config.prune.keep_flops)
-
-
-def _source_folder(config: ConfigDict, workdir: Path) -> Path:
-    if not config.prune.workdir:
-        raise HartxError("config.prune.workdir is empty; give the folder of a finished run: --config.prune.workdir=...")
-    folder = Path(config.prune.workdir).expanduser().resolve()
-    if folder == workdir.expanduser().resolve():
-        raise HartxError(f"config.prune.workdir={config.prune.workdir} is the run itself; give another --workdir")
-    return folder
 
 
 def _plan(run: Run, stream: str, budget: Budget) -> dict[str, Any]:

@@ -27,7 +27,7 @@ EXPERIMENTS = (
 )
 
 
-PRUNE = "prune"  # changes a finished run: it is no experiment by itself
+CHANGES = ("prune", "finetune")  # of a finished run: they are no experiments by themselves
 
 
 def get(experiment):
@@ -36,7 +36,7 @@ def get(experiment):
     return get_config(variant) if variant else get_config()
 
 
-@pytest.mark.parametrize("experiment", [*EXPERIMENTS, PRUNE])
+@pytest.mark.parametrize("experiment", [*EXPERIMENTS, *CHANGES])
 def test_golden(experiment, repository):
     """Any change of a default is a diff that somebody reads. HARTX_GOLDEN=write writes the files anew."""
     text = "".join(f"{k} = {v!r}\n" for k, v in sorted(configs.flatten(get(experiment)).items()))
@@ -48,7 +48,7 @@ def test_golden(experiment, repository):
 
 def test_every_config_file_has_a_golden_file(repository):
     files = {path.stem for path in (repository / "configs").glob("*.py")} - {"__init__", "base"}
-    assert files == {experiment.partition(":")[0] for experiment in EXPERIMENTS} | {PRUNE}
+    assert files == {experiment.partition(":")[0] for experiment in EXPERIMENTS} | {*CHANGES}
 
 
 def test_every_step_of_the_skeleton_ablation_changes_the_network_or_the_recipe():
@@ -92,9 +92,10 @@ def test_clips_in_which_joints_are_learnt_are_blended_all_of_a_batch_together():
     configs.check(config)
 
 
-def test_what_only_changes_a_run_is_no_config_of_its_own():
-    with pytest.raises(HartxError, match="config prune only changes a finished run"):
-        configs.check(get(PRUNE))
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_only_changes_a_run_is_no_config_of_its_own(name):
+    with pytest.raises(HartxError, match=f"config {name} only changes a finished run"):
+        configs.check(get(name))
 
 
 @pytest.mark.parametrize(

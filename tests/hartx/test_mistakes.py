@@ -69,6 +69,7 @@ def test_a_mistyped_flag_is_one_line_and_exit_code_2(repository, arguments, mess
         ([SMALL, "--config.dataset.raw_dir={tmp}", "--workdir={tmp}/a"], "leave one of them out"),
         ([SMALL, "--config.protocol=losso:7", "--workdir={tmp}/a"], "did you mean 'loso'"),
         (["--config=configs/prune.py", "--workdir={tmp}/a"], "config.prune.workdir is empty"),
+        (["--config=configs/finetune.py", "--workdir={tmp}/a"], "config.finetune.workdir is empty"),
         ([SMALL, "--config.batch_size=0", "--workdir={tmp}/a"], "at least 1"),
         ([SMALL, "--config.protocol=random80", "--workdir={tmp}/a"], "random80:SEED is expected\n"),
     ],
