@@ -65,6 +65,7 @@ def measure(
     scale_of: ScaleOf,
     samples: Sequence[Sample],
     progress: Callable[[], None] = lambda: None,
+    keep: Callable[[str, Callable[[], np.ndarray]], np.ndarray] = lambda name, compute: compute(),
 ) -> Losses:
     """Return what int8 costs in each of some layers; runs (layers + 2) x samples times, telling `progress` of each.
 
@@ -74,15 +75,17 @@ def measure(
       scale_of: tensor to the size of its int8 step.
       samples: at least one.
       progress: called after each sample of each model.
+      keep: returns the outputs of a model by its name, those that it has or those that it is to compute.
     """
     labels = [sample.label for sample in samples]
-    exact = evaluate(model, samples, progress)
+    exact = keep("float", lambda: evaluate(model, samples, progress))
 
-    def of(int8: Sequence[str]) -> Loss:
-        return loss(exact, evaluate(quantized(model, int8, scale_of), samples, progress), labels)
+    def of(name: str, int8: Sequence[str]) -> Loss:
+        found = keep(name, lambda: evaluate(quantized(model, int8, scale_of), samples, progress))
+        return loss(exact, found, labels)
 
-    alone = {name: of([name]) for name in layers}
-    return Losses(score_of(exact, labels), of(layers), {name: alone[name] for name in ranked(alone)})
+    alone = {name: of(f"{name} alone", [name]) for name in layers}
+    return Losses(score_of(exact, labels), of("int8", layers), {name: alone[name] for name in ranked(alone)})
 
 
 def ranked(losses: Mapping[str, Loss]) -> list[str]:

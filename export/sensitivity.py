@@ -28,6 +28,7 @@ that python -m export --keep_float takes.
 SQNR: energy of the float model's logits over that of their change by int8, in decibel: 20 dB is a tenth of the
 amplitude, 40 dB a hundredth. KL: how far the probabilities are from the float model's, in nats. Each layer is run on
 each clip, on a CPU in float arithmetic that gives int8's values, so this takes a while: layers + 2 times the clips.
+What was stopped goes on where it was, if the models and the clips are the same.
 """
 
 
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     from export import sensitivity_report
     from export.clips import RunClips
     from export.contents import read
-    from export.sensitivity_measure import check_int8, measure
+    from export.sensitivity_measure import PARTIAL_FILE, check_int8, measure
     from hartx.run import load_run
 
     try:
@@ -81,6 +82,7 @@ def main(argv: list[str] | None = None) -> int:
         Console().print(sensitivity_report.table(found))
         for path in sensitivity_report.write(args.bundle, found):
             print(path)
+        (args.bundle / PARTIAL_FILE).unlink(missing_ok=True)
     except (ExportError, EdgeError, HartxError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -88,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error.filename or args.bundle} cannot be written: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        print("stopped; the same command goes on", file=sys.stderr)
         return 1
     return 0
 

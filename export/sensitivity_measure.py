@@ -16,9 +16,13 @@ from export.errors import ExportError
 from export.layer_loss import measure as measure_layers
 from export.outputs import to_samples
 from export.quantize import NOTHING_TO_QUANTIZE
+from export.resumable import Resumable
 from export.sensitivity_report import Sensitivity
 from export.verification import same_run
 from hartx.run import Run
+
+# What was measured so far, in the bundle's folder, until the result is there.
+PARTIAL_FILE = ".sensitivity.npz"
 
 
 def check_int8(contents: Contents) -> None:
@@ -41,6 +45,8 @@ def check_int8(contents: Contents) -> None:
 def measure(contents: Contents, run: Run, clips: Clips, count: int) -> Sensitivity:
     """Return what int8 costs in each layer that a bundle has in int8, and show how far it is.
 
+    The outputs of each model are kept as they come in `PARTIAL_FILE` of the bundle's folder, and taken from there.
+
     Args:
       contents: the bundle.
       run: the run that it was made from.
@@ -58,12 +64,20 @@ def measure(contents: Contents, run: Run, clips: Clips, count: int) -> Sensitivi
     described = layers.describe(base)
     names = [name for name in described if name not in kept]
     chosen = choose_stratified(clips.entries("train"), count)
+    models = int8_checks.model_hashes(contents)
+    outputs = Resumable(contents.bundle.path / PARTIAL_FILE, [models, sorted(entry.name for entry in chosen)])
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         loaded = load_for_calibration(clips, "train", chosen)
         samples = to_samples(contents.inputs, progress.track(loaded, total=len(chosen), description="clips"))
         task = progress.add_task(f"{len(names)} layers", total=(len(names) + 2) * len(samples))
-        losses = measure_layers(base, names, _scale_of(calibration), samples, lambda: progress.advance(task))
+
+        def keep(name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+            if name in outputs:
+                progress.advance(task, len(samples))
+            return outputs.get(name, compute)
+
+        losses = measure_layers(base, names, _scale_of(calibration), samples, lambda: progress.advance(task), keep)
     return Sensitivity(
         losses=losses,
         layers=described,
@@ -71,7 +85,7 @@ def measure(contents: Contents, run: Run, clips: Clips, count: int) -> Sensitivi
         clips=tuple(sorted(entry.name for entry in chosen)),
         subjects=tuple(sorted({entry.subject for entry in chosen})),
         estimator=calibration["estimator"],
-        models=int8_checks.model_hashes(contents),
+        models=models,
     )
 
 

@@ -23,6 +23,7 @@ from export.errors import ExportError
 from export.exporter import export as write_bundle
 from export.formats import Options, parse
 from export.quantization_tables import Facts, accuracy, choose, read_facts
+from export.sensitivity_measure import PARTIAL_FILE
 from export.session import Session
 from export.steps import Steps
 from export.tensorrt.plan import Wish, make_plan
@@ -169,6 +170,37 @@ def test_command_measures_the_layers_in_int8_and_the_bundle_stays_as_it_was(bund
     assert any(check.subject == "sensitivity.json" for check in verify(bundle, None, None))
 
 
+def test_what_was_stopped_goes_on_and_ends_the_same(bundle, run, of_the_run, capsys, monkeypatch):
+    arguments = [f"--bundle={bundle}", f"--workdir={run.workdir}", "--clips=6"]
+    runs, stop_at = [], [None]
+    output = Session.output
+
+    def counted(self, feeds):
+        if len(runs) == stop_at[0]:
+            raise KeyboardInterrupt
+        runs.append(1)
+        return output(self, feeds)
+
+    monkeypatch.setattr(Session, "output", counted)
+    assert command.main(arguments) == 0
+    undisturbed = (bundle / "sensitivity.json").read_bytes()
+    (bundle / "sensitivity.json").unlink()
+    assert len(runs) == 4 * 6  # float, conv_b, conv_d, both
+    runs.clear()
+    stop_at[0] = 2 * 6 + 3
+    assert command.main(arguments) == 1
+    assert "stopped; the same command goes on" in capsys.readouterr().err
+    assert failures(bundle) == {} and not (bundle / "sensitivity.json").exists()
+    kept = (bundle / PARTIAL_FILE).read_bytes()
+    stop_at[0] = None
+    for partial, clips, expected in ((kept, 6, 2 * 6), (kept, 5, 4 * 5), (kept[:-100], 6, 4 * 6), (b"", 6, 4 * 6)):
+        runs.clear()
+        (bundle / PARTIAL_FILE).write_bytes(partial)
+        assert command.main([*arguments[:2], f"--clips={clips}"]) == 0
+        assert len(runs) == expected and not (bundle / PARTIAL_FILE).exists()
+        assert ((bundle / "sensitivity.json").read_bytes() == undisturbed) == (clips == 6)
+
+
 def test_sensitivity_of_other_models_is_found(bundle, run, of_the_run, capsys):
     assert command.main([f"--bundle={bundle}", f"--workdir={run.workdir}", "--clips=2"]) == 0
     edit(bundle, "sensitivity.json", lambda v: v["models"].update(int8="0" * 64))
@@ -193,7 +225,7 @@ def test_a_full_disk_leaves_neither_numbers_nor_a_picture(bundle, run, of_the_ru
     monkeypatch.setattr(full, no_room if full.endswith("draw") else lambda path, _: no_room(_, path))
     assert command.main([f"--bundle={bundle}", f"--workdir={run.workdir}", "--clips=10"]) == 1
     assert "cannot be written: No space left" in capsys.readouterr().err
-    assert set(bundle.iterdir()) == before
+    assert set(bundle.iterdir()) == before | {bundle / PARTIAL_FILE}  # what was measured is not lost
 
 
 def test_another_run_is_refused(bundle, run, of_the_run, capsys):
