@@ -150,11 +150,19 @@ def refused(config, workdir, message):
     assert not workdir.exists(), "a run that cannot start leaves no folder"
 
 
-def test_recordings_that_the_network_was_trained_on_are_not_tested(source, finetuned, small_data, tmp_path):
+def test_recordings_that_the_network_was_trained_on_are_not_tested(source, small_data, tmp_path):
     message = r"was trained on 27 of the recordings that loso:3 tests or validates on \(a10_s3_t1 is one of them\)"
     refused(finetuned_config(request(source, protocol="loso:3"), tmp_path / "run"), tmp_path / "run", message)
     validated = finetuned_config(request(source, validation_subject=3), tmp_path / "run")
     refused(validated, tmp_path / "run", "was trained on 27 of the recordings that cross_subject tests or validates on")
+    # They are where the new run has them: the folder of the old one may be gone.
+    moved = shutil.copytree(source, tmp_path / "moved")
+    values = json.loads((moved / "config.json").read_text())
+    values["dataset"]["data_dir"] = str(tmp_path / "gone")
+    (moved / "config.json").write_text(json.dumps(values))
+    changes = {"protocol": "loso:3", "dataset.data_dir": str(small_data)}
+    refused(finetuned_config(request(moved, **changes), tmp_path / "run"), tmp_path / "run", message)
+    assert not (tmp_path / "gone").exists()
 
 
 def test_nor_by_a_detour_over_other_recordings(source, finetuned, small_data, tmp_path, monkeypatch, caplog):
