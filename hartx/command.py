@@ -68,7 +68,8 @@ def _no_such_field(error: Exception, argv: list[str]) -> str:
             f"the config has no field {field}: a stream has values of its own only where its config differs from the "
             f"fusion's. --config.{shared} sets it for every stream without one. {hint}"
         ).strip()
-    return f"the config has no field {field}; configs/base.py lists those of an experiment. {hint}".strip()
+    lists = "configs/base.py lists those of an experiment, prune.py and finetune.py have a few of their own"
+    return f"the config has no field {field}; {lists}. {hint}".strip()
 
 
 def _unknown_flag(error: flags.UnrecognizedFlagError) -> str:

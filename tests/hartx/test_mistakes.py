@@ -42,7 +42,7 @@ def run(repository, *arguments, **environment):
         (["--config=configs/skeleton.py", "--config.optim.learning_rate=fast"], "could not convert"),
         (["--config=configs/skeleton.py", "--config.dataset.protocol=loso:1"], "no field dataset.protocol"),
         (["--config=configs/prune.py", "--config.prune.keep_flop=0.5"], 'Did you mean "keep_flops"'),
-        (["--config=configs/prune.py", "--config.clip.crop=32"], "clip"),  # it is the run's
+        (["--config=configs/prune.py", "--config.clip.crop=32"], "prune.py and finetune.py have a few of their own"),
         (["--confg=configs/skeleton.py"], "Did you mean: config"),
         (["--config=configs/skeleton.py", "--mode=evalute"], "train|evaluate"),
     ],
