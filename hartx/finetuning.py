@@ -50,6 +50,7 @@ def check_source(config: ConfigDict, recordings: Recordings) -> None:
     Raises:
       HartxError: if that run is not finished, has another network, or was trained, itself or by way of a run that it
         goes on from, on recordings that this one tests or validates on.
+      datasets.errors.DatasetError: if what that run was trained on cannot be read, where the names mean the same.
     """
     run = runs.load_run(config.finetune.workdir)
     _check_network(config, run, recordings.labels)
