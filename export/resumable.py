@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Callable
@@ -27,7 +26,7 @@ class Resumable:
           source: all that the arrays are computed from, as JSON has it.
         """
         self._path = path
-        self._key = np.array(hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest())
+        self._key = np.array(json.dumps(source, sort_keys=True))
         self._arrays: dict[str, np.ndarray] = {}
         try:
             with path.open("rb") as file, np.load(file) as there:

@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
         Console().print(sensitivity_report.table(found))
         for path in sensitivity_report.write(args.bundle, found):
             print(path)
-        (args.bundle / PARTIAL_FILE).unlink(missing_ok=True)
+        contents.path(PARTIAL_FILE).unlink(missing_ok=True)
     except (ExportError, EdgeError, HartxError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -65,7 +65,7 @@ def measure(contents: Contents, run: Run, clips: Clips, count: int) -> Sensitivi
     names = [name for name in described if name not in kept]
     chosen = choose_stratified(clips.entries("train"), count)
     models = int8_checks.model_hashes(contents)
-    outputs = Resumable(contents.bundle.path / PARTIAL_FILE, [models, sorted(entry.name for entry in chosen)])
+    outputs = Resumable(contents.path(PARTIAL_FILE), [models, sorted(entry.name for entry in chosen)])
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         loaded = load_for_calibration(clips, "train", chosen)

@@ -142,7 +142,7 @@ def _trained_on(folder: Path, source: ConfigDict, config: ConfigDict) -> set[str
     if configs.dataset_name(source) != dataset or (dataset == "video_folder" and len(folders) > 1):
         return set()
     there = source.copy_and_resolve_references()
-    there.dataset.update({field: config.dataset[field] for field in ("raw_dir", "data_dir")})
+    there.dataset = config.dataset
     recordings = open_recordings(there)
     runs.check_testable(folder, there, recordings)
     return set(recordings.names("train"))

@@ -7,11 +7,9 @@ import shutil
 
 import numpy as np
 import pytest
-from flax import nnx
 
 from configs import finetune, prune
 from hartx import config as configs
-from hartx.checkpoint import Checkpoints
 from hartx.data import open_recordings
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate
@@ -21,7 +19,7 @@ from hartx.run import RunLength, load_run, make_recipe
 from hartx.source_run import source_of
 from hartx.train import train
 from tests.datasets.video_clips import write_clip
-from tests.hartx import small_config
+from tests.hartx.small_runs import arrays, assert_same, flat, stop_at_its_first_checkpoint, two_steps
 
 NAMING = ("streams", "rgb", "classifier")
 
@@ -29,13 +27,8 @@ NAMING = ("streams", "rgb", "classifier")
 @pytest.fixture(scope="module")
 def source(small_data, tmp_path_factory):
     """A run of two steps on the colour of people 1, 3, 5 and 7."""
-    config = small_config.get_config()
-    config.dataset.data_dir = str(small_data)
-    config.streams = ("rgb",)
-    config.num_epochs, config.batch_size = 1, 54
-    config.ema_decay = 0.5
     workdir = tmp_path_factory.mktemp("source") / "rgb"
-    train(config, workdir)
+    train(two_steps(small_data, "rgb"), workdir)
     return workdir
 
 
@@ -71,14 +64,6 @@ def finetuned(source, clips, tmp_path_factory):
     train(config, workdir)
     evaluate(config, workdir)
     return workdir
-
-
-def flat(state):
-    return {path: np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(state)}
-
-
-def arrays(workdir):
-    return flat(nnx.state(load_run(workdir).model, (nnx.Param, nnx.BatchStat)))
 
 
 def begun(config, labels):
@@ -128,20 +113,10 @@ def test_a_run_that_is_stopped_goes_on_without_the_one_it_began_with(source, fin
     workdir, gone = tmp_path / "run", tmp_path / "gone"
     shutil.copytree(source, gone)
     config = finetuned_config(on_clips(gone, clips), workdir)
-    save = Checkpoints.save
-
-    def stop(self, *args, **kwargs):
-        save(self, *args, **kwargs)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Checkpoints, "save", stop)
-        train(config, workdir)
+    stop_at_its_first_checkpoint(config, workdir, monkeypatch)
     shutil.rmtree(gone)
     train(configs.load(workdir), workdir)
-    undisturbed, resumed = arrays(finetuned), arrays(workdir)
-    for path, value in undisturbed.items():
-        np.testing.assert_array_equal(resumed[path], value, err_msg=str(path))
+    assert_same(workdir, finetuned)
 
 
 def refused(config, workdir, message):

@@ -14,7 +14,6 @@ import export.__main__ as export_command
 from configs import prune
 from edge.bundle import read_bundle
 from hartx import config as configs
-from hartx.checkpoint import Checkpoints
 from hartx.errors import HartxError
 from hartx.evaluate import evaluate
 from hartx.pruning import start, table
@@ -22,7 +21,7 @@ from hartx.pruning.record import top1_change
 from hartx.run import RunLength, load_run, make_recipe
 from hartx.summary import model_costs
 from hartx.train import train
-from tests.hartx import small_config
+from tests.hartx.small_runs import arrays, assert_same, stop_at_its_first_checkpoint, two_steps
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,12 +32,8 @@ def few_batches():
 
 
 def source_config(small_data, *streams):
-    config = small_config.get_config()
-    config.dataset.data_dir = str(small_data)
-    config.streams = streams
+    config = two_steps(small_data, *streams)
     config.model.video.width = 16
-    config.num_epochs, config.batch_size = 1, 54
-    config.ema_decay = 0.5
     return config
 
 
@@ -72,10 +67,6 @@ def pruned(source, tmp_path_factory):
 def digest(folder):
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return hashlib.sha256(b"".join(str(path).encode() + path.read_bytes() for path in files)).hexdigest()
-
-
-def arrays(workdir):
-    return {path: np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(nnx.state(load_run(workdir).model))}
 
 
 def test_the_pruned_run_is_smaller_as_it_was_told(source, pruned):
@@ -155,15 +146,7 @@ def test_a_pruned_run_that_is_stopped_goes_on_without_the_run_it_prunes(source, 
     shutil.copytree(source, gone)
     config = start.pruned_config(request(gone), workdir)
     assert config.model == configs.load(pruned[0]).model
-    save = Checkpoints.save
-
-    def stop(self, *args, **kwargs):
-        save(self, *args, **kwargs)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Checkpoints, "save", stop)
-        train(config, workdir)
+    stop_at_its_first_checkpoint(config, workdir, monkeypatch)
     with pytest.raises(HartxError, match="not finished"):
         load_run(workdir)
     assert configs.flatten(start.pruned_config(request(gone), workdir)) == configs.flatten(config)  # the same command
@@ -171,10 +154,7 @@ def test_a_pruned_run_that_is_stopped_goes_on_without_the_run_it_prunes(source, 
         train(start.pruned_config(request(gone, num_epochs=2), workdir), workdir)
     shutil.rmtree(gone)
     train(configs.load(workdir), workdir)
-    undisturbed, resumed = arrays(pruned[0]), arrays(workdir)
-    assert undisturbed.keys() == resumed.keys()
-    for path, value in undisturbed.items():
-        np.testing.assert_array_equal(resumed[path], value, err_msg=str(path))
+    assert_same(workdir, pruned[0])
 
 
 def test_a_pruned_run_is_exported_like_any_other(pruned, tmp_path):
