@@ -9,9 +9,10 @@ python main.py --config=configs/fusion.py:demo                   a small colour 
 
 Without --config.dataset.raw_dir=UTD-MHAD each of them learns from synthetic recordings.
 
-Each of subjects 1, 3, 5 and 7 left out in turn: skeleton_inertial 98.79 % of 431 recordings, mean of five seeds
-(std 0.19), all 98.72 %, depth 97.80 % and depth_inertial 97.22 %, two seeds. docs/results.md has the tables. On four
-people `all` learns for 19 minutes on two cores (AMD EPYC), streams included, with 1.8 GiB.
+Each of subjects 1, 3, 5 and 7 left out in turn: skeleton_inertial 98.84 % of 431 recordings, mean of five seeds
+(std 0.16), all 98.72 %, depth 97.80 % and depth_inertial 97.22 %, two seeds (the sensor with more augmentation then).
+docs/results.md has the tables. On four people `all` learns for 19 minutes on two cores (AMD EPYC), streams included,
+with 1.8 GiB.
 
 The streams' own configs (configs/depth.py, configs/skeleton.py and so on; beside the sensor skeleton.py:members) say
 how each is trained. Their runs are in WORKDIR/streams; fusions given the same `--config.streams_dir=DIR` share them.
