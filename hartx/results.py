@@ -89,7 +89,7 @@ def write_results(root: Path, output: Path) -> list[Path]:
     if not root.is_dir():
         raise HartxError(f"--root={root} is no folder; the ROOT of `python -m hartx.sweep` is expected")
     new = read_sweeps(root)
-    text = with_tables(document, read_sweeps(output.parent / "results") | new)
+    text = with_tables(document, read_sweeps(output.parent / "results", root))
     pictures = pictures_of(text, new, output.parent)
     for name, sweep in new.items():
         _keep(sweep, output.parent / "results/sweeps" / name)

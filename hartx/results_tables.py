@@ -50,10 +50,13 @@ class SweepResults:
         return self.sweep["streams"]
 
 
-def read_sweeps(root: Path) -> dict[str, SweepResults]:
-    """Return the sweeps under ROOT/sweeps that have a whole seed, by name; 2 comes before 10."""
+def read_sweeps(*roots: Path) -> dict[str, SweepResults]:
+    """Return the sweeps under ROOT/sweeps that have a whole seed, by name; 2 comes before 10.
+
+    Of a name that stands under several roots, the last one's.
+    """
     found = {}
-    for path in (root / "sweeps").glob("*/summary.json"):
+    for path in (path for root in roots for path in (root / "sweeps").glob("*/summary.json")):
         summary = json.loads(path.read_text())
         if summary["top1"] is not None:
             name = path.parent.name
@@ -96,8 +99,8 @@ def _range(interval: Sequence[float] | None) -> str:
 
 
 def _points(value: float | None) -> str:
-    """Return a difference of two shares in percentage points."""
-    return "-" if value is None else f"{100 * value:+.2f}"
+    """Return a difference of two shares in percentage points; what rounds to none is +0.00."""
+    return "-" if value is None else f"{round(100 * value, 2) + 0.0:+.2f}"
 
 
 def accuracy(chosen: Sequence[SweepResults], _: Sequence[SweepResults]) -> str:

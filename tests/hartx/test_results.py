@@ -114,6 +114,20 @@ def test_rows_stay_where_the_runs_are_gone_and_a_new_sweep_takes_its_name(root, 
     assert first[5] == "98.00%" and second[0] == "`fused`"
 
 
+def test_a_new_sweep_stands_where_its_name_belongs(root, document):
+    document.write_text(TEXT.replace("results:accuracy skeleton fused", "results:accuracy"))
+    write_results(root, document)
+    make_sweep(root, "depth", ["depth"], [0.9])
+    write_results(root, document)
+    assert [row[0] for row in rows(document.read_text(), "accuracy")] == ["`depth`", "`fused`", "`skeleton`"]
+
+
+def test_no_difference_has_no_minus_sign(root, document):
+    make_sweep(root, "both", ["depth", "skeleton"], [0.9], missing=[("depth", 0.955 - 1e-9)])
+    write_results(root, document)
+    assert next(row for row in rows(document.read_text(), "missing") if row[0] == "`both`")[-1] == "+0.00"
+
+
 def rows(text, table):
     block = text.split(f"<!-- results:{table}")[1].split("<!-- /results")[0]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines() if line.startswith("|")][2:]
