@@ -88,8 +88,9 @@ def write_results(root: Path, output: Path) -> list[Path]:
     document = read_document(output)
     if not root.is_dir():
         raise HartxError(f"--root={root} is no folder; the ROOT of `python -m hartx.sweep` is expected")
-    new = read_sweeps(root)
-    text = with_tables(document, read_sweeps(output.parent / "results", root))
+    sweeps = read_sweeps(output.parent / "results", root)
+    new = {name: sweep for name, sweep in sweeps.items() if sweep.folder.parent == root / "sweeps"}
+    text = with_tables(document, sweeps)
     pictures = pictures_of(text, new, output.parent)
     for name, sweep in new.items():
         _keep(sweep, output.parent / "results/sweeps" / name)

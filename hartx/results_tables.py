@@ -100,7 +100,7 @@ def _range(interval: Sequence[float] | None) -> str:
 
 def _points(value: float | None) -> str:
     """Return a difference of two shares in percentage points; what rounds to none is +0.00."""
-    return "-" if value is None else f"{round(100 * value, 2) + 0.0:+.2f}"
+    return "-" if value is None else f"{100 * value:+z.2f}"
 
 
 def accuracy(chosen: Sequence[SweepResults], _: Sequence[SweepResults]) -> str:
