@@ -25,7 +25,7 @@ from configs import base, depth, inertial, rgb, skeleton
 
 def two_networks() -> ConfigDict:
     """Return the skeleton's config with two networks and not four: 256 features beside the 512 of the 3D ResNet."""
-    return skeleton.get_config("average")
+    return skeleton.get_config("no_average")
 
 
 def beside_sensor() -> ConfigDict:

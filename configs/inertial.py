@@ -23,5 +23,4 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 2e-3
     config.mixing.cutmix = 0.0
     config.augment.inertial_rotation_degrees = 20.0
-    config.ema_decay = 0.995
     return config

@@ -11,9 +11,9 @@ that are scaled in training (`:members`) it was 97.54 % (std 0.21), with two net
 0.48). On four people it learns for 5 minutes on two cores (AMD EPYC), with 1.1 GiB.
 
 The steps between the two are variants as well, each with all before it: plain, bidirectional, pooling, motion, bones,
-stem, geometry, shape, noise, crop, elastic, smoothing, mixup, decay, average, members, joint_dropout, limb_scale.
-`limb_scale`, the last step, is the default and adds nothing to the config's name; `members` is what fusions with the
-sensor take; before it there are two networks, from `bones` on.
+stem, geometry, shape, noise, crop, elastic, smoothing, mixup, decay, average, no_average, members, joint_dropout,
+limb_scale. `no_average` takes back what brings nothing. `limb_scale`, the last step, is the default and adds nothing to
+the config's name; `members` is what fusions with the sensor take; before it there are two networks, from `bones` on.
 """
 
 from ml_collections import ConfigDict
@@ -49,6 +49,7 @@ STEPS = {
     "mixup": {"mixing.mixup": 0.2},
     "decay": {"optim.weight_decay": 0.02},
     "average": {"ema_decay": 0.995},
+    "no_average": {"ema_decay": 0.0},
     "members": {"model.skeleton.members": 2},
     "joint_dropout": {"augment.joint_dropout": 0.1},
     "limb_scale": {"augment.limb_scale": 0.1},

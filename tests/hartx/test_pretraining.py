@@ -23,7 +23,7 @@ ALONE = {"rgb": rgb, "depth": depth, "inertial": inertial}
 
 @pytest.mark.parametrize(
     "variant, skeletons",
-    [("rgb", "average"), ("skeleton_inertial", "members"), ("depth", "limb_scale"), ("all", "members")],
+    [("rgb", "no_average"), ("skeleton_inertial", "members"), ("depth", "limb_scale"), ("all", "members")],
 )
 def test_a_stream_of_a_fusion_is_trained_by_the_very_config_of_that_stream_alone(variant, skeletons):
     config = fusion.get_config(variant)
