@@ -158,8 +158,10 @@ def _claim(sweep: Sweep) -> None:
         if there["config_sha256"] != sweep_digest(sweep.config) or there["protocol"] != sweep.protocol:
             free = configs.free_fields(sweep.config) | {"protocol", "seed"}
             changed = configs.changed_fields(ConfigDict(there["config"]), sweep.config, free)
+            if there["protocol"] != sweep.protocol:
+                changed["protocol"] = (there["protocol"], sweep.protocol)
             raise HartxError(
-                f"{sweep.folder} holds another sweep (protocol {there['protocol']}, now {sweep.protocol})\n"
+                f"{sweep.folder} holds another sweep\n"
                 f"{configs.list_changes(changed)}  Give another --name, or remove that folder; its runs stay"
             )
 

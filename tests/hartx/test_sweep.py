@@ -205,8 +205,12 @@ def test_the_summary_is_of_the_runs_that_are_done(sweep):
 def test_another_sweep_of_the_same_name_is_refused(sweep):
     run_sweep(sweep, jobs=1)
     sweep.config.optim.learning_rate = 0.5
-    with pytest.raises(HartxError, match=r"optim\.learning_rate: 0\.001 there, 0\.5 now"):
+    with pytest.raises(HartxError, match=r"optim\.learning_rate: 0\.001 there, 0\.5 now") as refused:
         run_sweep(sweep, jobs=1)
+    assert "protocol" not in str(refused.value)
+    sweep.config.optim.learning_rate = 0.001
+    with pytest.raises(HartxError, match="holds another sweep\n  protocol: loso there, loso:1 now\n  Give"):
+        run_sweep(dataclasses.replace(sweep, protocol="loso:1"), jobs=1)
 
 
 @pytest.mark.parametrize(
