@@ -120,7 +120,7 @@ def get_config() -> ConfigDict:
     config.auxiliary_loss = 0.0  # weight of the own classifiers of a fusion's streams, where all learn together
     config.joint_loss = 40.0  # weight of the error of the joints found in depth, in sides of the square
     config.modality_dropout = 0.0  # how often a stream of a fusion is blanked in training
-    config.ema_decay = 0.0  # moving average of the parameters, used at test; 0: off
+    config.ema_decay = 0.0  # moving average over some 1 / (1 - this) steps, used at test; 0: off
 
     # Stream to what its own run, which comes first, has other than this config; then the streams stay as they
     # are and only the fusion learns. Empty: everything learns together.

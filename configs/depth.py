@@ -56,6 +56,5 @@ def get_config(variant: str = "pose") -> ConfigDict:
     config.augment.body_shear = 0.08
     config.augment.depth_noise = 0.02
     config.mixing.cutmix = 0.0
-    config.ema_decay = 0.99
     config.update_from_flattened_dict(RECIPES[variant])
     return config
